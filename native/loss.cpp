@@ -1,0 +1,5 @@
+#include "module.h"
+
+namespace scenerep {
+void bind_loss(nb::module_&) {}
+}  // namespace scenerep

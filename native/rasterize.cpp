@@ -1,0 +1,5 @@
+#include "module.h"
+
+namespace scenerep {
+void bind_rasterize(nb::module_&) {}
+}  // namespace scenerep

@@ -1,0 +1,59 @@
+"""What a trainer yields. A trainer prints nothing: the command line draws the bar, the viewer refreshes, a test takes three."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step.
+
+    `seconds` counts the training loop of this run and of those that it resumes. `progress` in [0, 1] is the share of
+    the budget (steps or minutes) that is used up; `seconds_left` is an estimate.
+    """
+
+    step: int
+    loss: float
+    count: int
+    seconds: float
+    progress: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Densified:
+    """The number of primitives changed."""
+
+    step: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Quality on the held-out views (all of them, or a small sample while training)."""
+
+    step: int
+    psnr: float
+    ssim: float
+    views: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint is on disk."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that the user should know, said once."""
+
+    message: str
+
+
+Event = Step | Densified | Evaluated | Saved | Warned
