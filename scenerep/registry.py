@@ -1,0 +1,50 @@
+"""The table of contents: every method and every file format, one line each.
+
+Entries name their code as `module:attribute`, and `load` imports it on use: this table costs nothing to read, so
+`scenerep --help` answers at once. A new entry needs nothing else: the command line and the tests walk over the tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way from a capture to a scene.
+
+    help: One line for `scenerep train --help`.
+    config: A frozen dataclass without torch; the docstrings of its fields are the options' help.
+    train: `(run, capture, config) -> Iterator[Event]`. It goes on from the run's latest checkpoint if there is one,
+        logs to the run, prints nothing, and saves when the caller closes the iterator (that is how Ctrl-C ends it).
+    """
+
+    help: str
+    config: str
+    train: str
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format for scenes: `read(data: bytes) -> Gaussians` and `write(scene, options) -> bytes`."""
+
+    help: str
+    read: str
+    write: str
+
+
+METHODS = {
+    "splats": Method("3D Gaussian splatting", "scenerep.splats.config:SplatsConfig", "scenerep.splats.train:train"),
+}
+
+FORMATS = {
+    ".ply": Format("3DGS PLY, which every splat viewer reads", "scenerep.io.ply:read", "scenerep.io.ply:write"),
+}
+
+
+def load(name: str) -> Any:
+    """The object behind `module:attribute`."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
