@@ -1,0 +1,59 @@
+"""Files appear whole or not at all: written beside their place under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from scenerep.errors import DataError
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """A temporary path in the folder of `path`, with its ending; renamed to `path` if the block ends without an error.
+
+    Args:
+        path: Where the file shall be; its folder is made.
+        overwrite: Whether a file that stands there may be replaced.
+
+    Raises:
+        DataError: if the file exists and must not be replaced, or cannot be written.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes files private; the result gets the rights of an ordinary new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}", "choose another place with --out"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(path: str | Path, overwrite: bool) -> None:
+    """Raise a DataError if something stands at `path` and must not be replaced."""
+    if not overwrite and Path(path).exists():
+        raise DataError(f"{path} exists already", "choose another name or add --overwrite")
+
+
+def write_bytes(path: str | Path, data: bytes, *, overwrite: bool = True) -> None:
+    """Write a whole file atomically, on disk before it takes its name."""
+    with replacing(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
