@@ -1,4 +1,4 @@
-"""Capture: cameras, pictures, masks, depth, sparse points and the train/test split. Pictures are loaded when asked for."""
+"""Capture: cameras, pictures (loaded when asked for), masks, depth, sparse points and the train/test split."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ class Capture:
         return len(self.views)
 
     def __repr__(self) -> str:
-        points = 0 if self.points is None else len(self.points)
-        return f"Capture({str(self.root)!r}, {self.source}, {len(self.train)} train + {len(self.test)} test, {points} points)"
+        counts = f"{len(self.train)} train + {len(self.test)} test, {len(self.points or ())} points"
+        return f"Capture({str(self.root)!r}, {self.source}, {counts})"
 
     def resized(self, max_side: int | None) -> Capture:
         """The same capture with pictures whose longest side is at most `max_side`; None: as stored."""
@@ -169,7 +169,7 @@ class Capture:
         return self._cache.get(("depth", i), lambda: self._load_depth(i))
 
     def prefetch(self, indices: Iterable[int]) -> None:
-        """Loads the pictures and masks of these views in a background thread, in this order. Errors wait for image(i)."""
+        """Loads the pictures and masks of these views in a background thread, in order. Errors wait for image(i)."""
         if self._prefetcher is None:
             self._prefetcher = ThreadPoolExecutor(1, "capture-prefetch")
         for i in indices:

@@ -1,4 +1,4 @@
-"""Pictures on disk to uint8 arrays: every mode and orientation a photograph may have, with errors that name the file."""
+"""Pictures on disk to uint8 arrays, in every mode and orientation that a photograph may have."""
 
 from __future__ import annotations
 

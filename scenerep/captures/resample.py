@@ -17,7 +17,7 @@ def fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:
 
 
 def area_average(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """[height, width, c] (or [height, width]): every pixel is the mean of the area that it covers in `picture` [h, w, c].
+    """[height, width, c] or [height, width]: every pixel is the mean of the area that it covers in `picture`.
 
     uint8 in, uint8 out (rounded); float32 in, float32 out. With four channels of uint8, colours are averaged with
     their alpha as weight, so the colour of transparent pixels does not bleed in.
@@ -36,7 +36,7 @@ def area_average(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def remap(picture: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Bilinear samples of uint8 `picture` [h, w, c] at `source` [H, W, 2] (pixels, centres at +0.5), border replicated."""
+    """Bilinear samples of uint8 [h, w, c] at `source` [H, W, 2] (pixels, centres at +0.5); the border is replicated."""
     if picture.shape[2] == 4:
         return _straight(_bilinear(_premultiplied(picture), source))
     return _rounded(_bilinear(picture, source))

@@ -73,8 +73,8 @@ def undistort(xy_distorted: np.ndarray, distortion: Distortion | None) -> np.nda
     step = 1e-6
     for _ in range(20):
         here = distort(xy, distortion)
-        dx = (distort(xy + [step, 0], distortion) - here) / step
-        dy = (distort(xy + [0, step], distortion) - here) / step
+        dx = (distort(xy + np.array([step, 0]), distortion) - here) / step
+        dy = (distort(xy + np.array([0, step]), distortion) - here) / step
         residual = target - here
         determinant = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
         determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)

@@ -24,7 +24,7 @@ def inverse(rigid: np.ndarray) -> np.ndarray:
 
 
 def opencv_from_opengl(world_from_camera: np.ndarray) -> np.ndarray:
-    """Camera axes x right, y up, looking along -z (OpenGL, Blender, nerfstudio) to OpenCV's. [4, 4]; its own inverse."""
+    """[4, 4] from camera axes x right, y up, looking along -z (OpenGL, Blender, nerfstudio); its own inverse."""
     return np.asarray(world_from_camera, dtype=np.float64) @ np.diag([1.0, -1.0, -1.0, 1.0])
 
 
