@@ -16,7 +16,7 @@ from scenerep.errors import ConfigError
 from scenerep.geometry.cameras import Camera
 from scenerep.geometry.sh import degree_of
 from scenerep.render.checks import check_arguments
-from scenerep.render.types import Backend, Rasterized, RasterizeBackend, Rendered, ScreenProbe
+from scenerep.render.types import Backend, RasterizeBackend, Rasterized, Rendered, ScreenProbe
 from scenerep.scenes import Gaussians
 
 
@@ -54,8 +54,8 @@ def rasterize(
         depth, median_depth: Also draw these.
         camera_from_world: Pose to use instead of the camera's; takes gradients. Rigid.
         probe: Told which Gaussians are visible and the gradients of their projected centres.
-        backend: `native` (C++, float32, CPU), `reference` (torch, slow, float32 or float64, any device), `gsplat` (CUDA). `auto`
-            takes gsplat for tensors on a CUDA device, native otherwise.
+        backend: `native` (C++, float32, CPU), `reference` (torch, slow, float32 or float64, any device), `gsplat`
+            (CUDA). `auto` takes gsplat for tensors on a CUDA device, native otherwise.
 
     Raises: SceneRepError for arguments of the wrong shape, dtype, device or with NaN or infinity in them;
         DeviceError for a backend that cannot run here.
@@ -104,10 +104,10 @@ def render(
     with torch.no_grad():
         tensors = _tensors(scene, backend)
         out = rasterize(
-            **tensors,
-            camera=camera,
+            *tensors,
+            camera,
             sh_degree=sh_degree,
-            background=tensors["means"].new_tensor(background),
+            background=tensors[0].new_tensor(background),
             antialiased=scene.antialiased,
             depth=depth,
             median_depth=median_depth,
@@ -130,10 +130,10 @@ def significance(scene: Gaussians, cameras: Iterable[Camera], *, backend: Backen
     tensors = _tensors(scene, backend)
     total = np.zeros(len(scene), dtype=np.float64)
     for camera in cameras:
-        feature = tensors["means"].new_ones((len(scene), 1)).requires_grad_()
+        feature = tensors[0].new_ones((len(scene), 1)).requires_grad_()
         with torch.enable_grad():
             out = rasterize(
-                **tensors, camera=camera, sh_degree=0, features=feature, antialiased=scene.antialiased, backend=backend
+                *tensors, camera, sh_degree=0, features=feature, antialiased=scene.antialiased, backend=backend
             )
             assert out.features is not None
             (weights,) = torch.autograd.grad(out.features.sum(), feature)
@@ -141,11 +141,15 @@ def significance(scene: Gaussians, cameras: Iterable[Camera], *, backend: Backen
     return total
 
 
-def _tensors(scene: Gaussians, backend: Backend) -> dict[str, Tensor]:
+def _tensors(scene: Gaussians, backend: Backend) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The five parameter arrays in the order of `rasterize`."""
     device = "cuda" if backend == "gsplat" and torch.cuda.is_available() else "cpu"
     # A read-only array (a memory map, bytes of a file) cannot be shared with torch without a warning.
-    arrays = {name: a if a.flags.writeable else a.copy() for name, a in scene.arrays().items()}
-    return {name: torch.from_numpy(a).to(device) for name, a in arrays.items()}
+    arrays = (scene.means, scene.log_scales, scene.quats, scene.opacity_logits, scene.sh)
+    means, log_scales, quats, opacity_logits, sh = (
+        torch.from_numpy(a if a.flags.writeable else a.copy()).to(device) for a in arrays
+    )
+    return means, log_scales, quats, opacity_logits, sh
 
 
 def _backend(name: Backend, means: Tensor) -> RasterizeBackend:
