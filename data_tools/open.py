@@ -10,7 +10,18 @@ from scenerep.captures import Capture
 from scenerep.errors import DataError
 
 # Ours first; then files that name all they need; pose lists without intrinsics or names last.
-READERS = ("own",)
+READERS = (
+    "own",
+    "nerfstudio",
+    "blender",
+    "colmap",
+    "opensfm",
+    "rgbd",
+    "middlebury",
+    "strecha",
+    "llff",
+    "precomputed",
+)
 
 
 def open_capture(path: Path | str, *, max_side: int | None = None, test_every: int = 8) -> Capture:
