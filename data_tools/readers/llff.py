@@ -6,6 +6,7 @@ right, back**, column 3 is the centre, column 4 height, width and focal length. 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,9 +78,11 @@ def _held_out(file: Path, names: list[str]) -> set[str]:
     if not file.is_file():
         return set()
     words = file.read_text(encoding="utf-8", errors="replace").split()
-    stems = {Path(name).stem: name for name in names}
-    if all(word in stems for word in words):
-        return {stems[word] for word in words}
+    # Cut-outs carry the number of their photograph and more: 39-removed.png
+    for key in (r"(.*)\.\w+$", r"(\d+)"):
+        stems = {match[1]: name for name in names if (match := re.match(key, name))}
+        if all(word in stems for word in words):
+            return {stems[word] for word in words}
     if all(word.isdigit() and int(word) < len(names) for word in words):
         return {names[int(word)] for word in words}
     raise FormatError(file, "names of pictures without suffix, or their row numbers", " ".join(words)[:60])

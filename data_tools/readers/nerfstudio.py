@@ -1,12 +1,13 @@
 """transforms.json of nerfstudio and instant-ngp: camera-to-world poses in OpenGL axes.
 
-Instant-ngp often states `camera_angle_x` only and lists pictures without a file; nerfstudio adds lens models, masks, depth,
-points and splits. `applied_transform` is left alone: poses and points of the file share the transformed world already.
+Instant-ngp often states `camera_angle_x` only and lists pictures without a file; nerfstudio adds lens models, masks,
+depth, points and splits. `applied_transform` is left alone: poses and points of the file share the transformed world already.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path, *, test_every: int = 8) -> Capture:
-    """Reads transforms.json. `train_filenames` and `test_filenames` (or `val_filenames`) state the split if they are there.
+    """Reads transforms.json. Its `train_filenames` and `test_filenames` (or `val_filenames`) state the split.
 
     Raises:
         DataError: no picture is there.
@@ -51,11 +52,7 @@ def read(path: Path, *, test_every: int = 8) -> Capture:
             warnings.append(f"{ply} is missing: the capture has no points")
     stated = _stated_split(document)
     if stated:
-        views = [
-            View(v.name, v.camera, v.image, v.mask, v.depth, v.depth_scale, stated[v.name])
-            for v in views
-            if v.name in stated
-        ]
+        views = [replace(view, split=stated[view.name]) for view in views if view.name in stated]
     return assemble(
         file.parent,
         "nerfstudio",

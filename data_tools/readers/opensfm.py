@@ -47,7 +47,8 @@ def read(path: Path, *, test_every: int = 8) -> Capture:
     warnings = []
     if len(parts) > 1:
         warnings.append(f"{file.name} has {len(parts)} separate reconstructions; only the largest was read")
-    cameras = best.get("cameras") if isinstance(best.get("cameras"), dict) else {}
+    stored = best.get("cameras")
+    cameras = stored if isinstance(stored, dict) else {}
     views = []
     for name, shot in best["shots"].items():
         lens = cameras.get(shot.get("camera")) if isinstance(shot, dict) else None

@@ -1,4 +1,4 @@
-"""precomputed.json of Non-Rigid NeRF: poses as NeRF's LLFF loader leaves them (axes right, up, back), pictures in images/."""
+"""precomputed.json of Non-Rigid NeRF: poses as NeRF's LLFF loader leaves them, axes right, up, back."""
 
 from __future__ import annotations
 

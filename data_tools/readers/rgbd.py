@@ -2,7 +2,7 @@
 
 trajectory.log has five lines a frame: three numbers, then camera-to-world 4x4 in OpenCV axes. camera_intrinsic.json
 (Open3D's) states the intrinsics; without it they are those of the PrimeSense sensors such sets come from: 525 pixels at
-640x480, principal point (319.5, 239.5) counted in whole pixels, (320, 240) with centres at +0.5. Depth is in millimetres.
+640x480, principal point (319.5, 239.5) in whole pixels, (320, 240) with centres at +0.5. Depth is in millimetres.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Strecha's camera-calibration benchmark: gt_cameras/NAME.camera for every picture NAME.
 
-Lines: K (3), distortion (1, must be zero), R as camera-to-world rows (3), the centre (1), width and height (1). K counts
-pixel centres as whole numbers, so half a pixel is added to the principal point.
+Lines: K (3), distortion (1, must be zero), R as camera-to-world rows (3), the centre (1), width and height (1). K
+counts pixel centres as whole numbers, so half a pixel is added to the principal point.
 """
 
 from __future__ import annotations
