@@ -64,7 +64,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a synthetic capture: 16 views of 64 x 64 pixels, cameras, masks and points known. Change nothing in it."""
+    """Folder of a synthetic capture: 16 views of 64 x 64 pixels, cameras, masks and points known. Do not change it."""
     from scenerep.data_tools.synthetic import make_synthetic
 
     folder = tmp_path_factory.mktemp("captures") / "synthetic"

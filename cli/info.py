@@ -1,0 +1,111 @@
+"""`scenerep info PATH`: what is in a run, a scene file or a capture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from scenerep.cli.common import format_bytes, print_json, print_table
+from scenerep.errors import DataError
+
+if TYPE_CHECKING:
+    from scenerep.scenes import Gaussians
+
+
+def info(path: Annotated[Path, tyro.conf.Positional], json: bool = False) -> None:
+    """Say what is in a run, a scene file or a capture.
+
+    Args:
+        path: A run's folder, a scene file (PLY) or a capture's folder.
+        json: Print one JSON object.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    if path.is_file():
+        found = _scene_file(path)
+    elif (path / "config.json").is_file():
+        found = _run(path)
+    else:
+        found = _capture(path)
+    if json:
+        print_json(found)
+    else:
+        print_table([(name, _text(name, value)) for name, value in found.items() if value is not None])
+
+
+def _run(path: Path) -> dict[str, Any]:
+    import json
+
+    from scenerep.cli.training import summarize
+    from scenerep.runs import Run
+
+    run = Run.open(path)
+    found: dict[str, Any] = {"kind": "run", **summarize(run), "data": str(run.data), "config": run.config}
+    evaluation = run.path / "eval" / "eval.json"
+    if evaluation.is_file():  # the whole measurement counts more than the trainer's own
+        measured = json.loads(evaluation.read_text("utf-8"))
+        found |= {key: measured[key] for key in ("psnr", "ssim") if key in measured}
+    return found | _bounds(run.scene())
+
+
+def _scene_file(path: Path) -> dict[str, Any]:
+    from scenerep.io import read_scene
+
+    scene = read_scene(path)
+    return {
+        "kind": "scene",
+        "file": str(path),
+        "count": len(scene),
+        "sh_degree": scene.sh_degree,
+        "bytes": path.stat().st_size,
+        **_bounds(scene),
+    }
+
+
+def _capture(path: Path) -> dict[str, Any]:
+    from scenerep.data_tools import open_capture
+
+    capture = open_capture(path)
+    sizes = sorted({(view.camera.width, view.camera.height) for view in capture.views})
+    return {
+        "kind": "capture",
+        "folder": str(path),
+        "format": capture.source,
+        "views": len(capture.views),
+        "train": len(capture.train),
+        "test": len(capture.test),
+        "sizes": [list(size) for size in sizes],
+        "masks": sum(view.mask is not None for view in capture.views),
+        "depths": sum(view.depth is not None for view in capture.views),
+        "points": 0 if capture.points is None else len(capture.points),
+        "warnings": list(capture.warnings) or None,
+    }
+
+
+def _bounds(scene: Gaussians) -> dict[str, Any]:
+    """Box of the centres: all of them, and the middle 98 % along each axis (a few stray far out in most scenes)."""
+    import numpy as np
+
+    if len(scene) == 0:
+        return {"bounds": None, "bounds_98": None}
+    low, high = np.percentile(scene.means, [1, 99], axis=0)
+    return {
+        "bounds": [scene.means.min(axis=0).tolist(), scene.means.max(axis=0).tolist()],
+        "bounds_98": [low.tolist(), high.tolist()],
+    }
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "bytes":
+        return format_bytes(value)
+    if name.startswith("bounds"):
+        return " to ".join("(" + ", ".join(f"{x:.4g}" for x in corner) + ")" for corner in value)
+    if name == "sizes":
+        return ", ".join(f"{width} x {height}" for width, height in value[:5]) + (" ..." if len(value) > 5 else "")
+    if name == "config":
+        return ", ".join(f"{key}={entry}" for key, entry in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,72 @@
+"""`scenerep resume RUN`: train on from the last checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from scenerep.cli.common import EXIT_DONE, say
+from scenerep.cli.training import find_points, load_points, open_training_capture, report, run_training, save_points
+from scenerep.errors import ConfigError
+
+
+def resume(
+    run: Annotated[Path, tyro.conf.Positional],
+    steps: int | None = None,
+    minutes: float | None = None,
+    data: Path | None = None,
+    viewer: bool = False,
+    port: int = 8080,
+    tensorboard: bool = False,
+    json: bool = False,
+) -> int:
+    """Train a run on from its last checkpoint: after an interruption, or with a larger budget.
+
+    Args:
+        run: The run's folder, or the link `latest`.
+        steps: Steps in all, those already done included. Default: as the run was started with.
+        minutes: Minutes of training in all, those already spent included. Default: as the run was started with.
+        data: Where the capture is now, if it was moved.
+        viewer: Watch the training in a browser.
+        port: Port of the viewer, on this machine only.
+        tensorboard: Write scalars for TensorBoard into the run's folder.
+        json: Print the result as one JSON object.
+    """
+    from scenerep.registry import METHODS, load
+    from scenerep.runs import Run
+
+    found = Run.open(run)
+    if found.method not in METHODS:
+        raise ConfigError(f"{found.path}: unknown method {found.method!r}", f"known: {', '.join(METHODS)}")
+    config = found.typed_config(load(METHODS[found.method].config))
+    capture = open_training_capture(data or found.data, found.max_side, found.test_every)
+    checkpoint = found.latest_checkpoint(names=())
+    done = checkpoint.step if checkpoint else 0
+    seconds = float(checkpoint.state.get("seconds", 0.0)) if checkpoint else 0.0
+    config = _new_budget(config, steps, minutes, done, seconds)
+    if not capture.points:
+        points = load_points(found.path / "points.npz") or find_points(capture, found.seed)
+        save_points(found.path / "points.npz", points)
+        capture = capture.with_points(points)
+    found.set_config(config)
+    found.rewind(done)
+    say(f"resuming {found.path} at step {done}")
+    code = run_training(found, capture, config, viewer=viewer, port=port, tensorboard=tensorboard)
+    if code == EXIT_DONE:
+        report(found, json=json)
+    return code
+
+
+def _new_budget(config: Any, steps: int | None, minutes: float | None, done: int, seconds: float) -> Any:
+    """The configuration with what was asked for; a ConfigError if that is used up already."""
+    if steps is not None and steps <= done:
+        hint = f"--steps counts from the beginning: give more than {done}"
+        raise ConfigError(f"the run has done {done} steps already", hint)
+    if minutes is not None and minutes * 60 <= seconds:
+        hint = f"--minutes counts from the beginning: give more than {seconds / 60:.1f}"
+        raise ConfigError(f"the run was trained for {seconds / 60:.1f} minutes already", hint)
+    asked = {name: value for name, value in (("steps", steps), ("minutes", minutes)) if value is not None}
+    return dataclasses.replace(config, **asked)

@@ -1,0 +1,99 @@
+"""`scenerep train METHOD`: a capture in, a run out."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.extras import SubcommandApp
+
+from scenerep.cli.common import EXIT_DONE
+from scenerep.cli.training import find_points, open_training_capture, report, run_training, save_points
+from scenerep.registry import METHODS, Method, load
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """What every method's training is told, whatever the method."""
+
+    data: Path
+    """The capture: a folder made by `scenerep data`, COLMAP, nerfstudio, Blender, LLFF, ..."""
+    out: Path | None = None
+    """The run's folder. Default: runs/CAPTURE/METHOD/TIME, with a link `latest` beside it."""
+    max_side: int | None = None
+    """Reduce pictures to this longer side, in pixels. Default: what the quality asks for."""
+    test_every: int = 8
+    """Hold out every n-th picture to measure quality on; 0 trains on all (where the capture does not say itself)."""
+    seed: int = 0
+    """Seed of all random numbers: the same seed on the same machine gives the same scene."""
+    overwrite: bool = False
+    """Replace the run that is in --out already."""
+    viewer: bool = False
+    """Watch the training in a browser."""
+    port: int = 8080
+    """Port of the viewer, on this machine only."""
+    tensorboard: bool = False
+    """Write scalars for TensorBoard into the run's folder."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def train(method: str, options: TrainOptions, config: Any) -> int:
+    """Trains `method` on a capture; see TrainOptions."""
+    from scenerep.runs import Run, default_run_path, link_latest
+
+    capture = open_training_capture(options.data, options.max_side, options.test_every)
+    points = None
+    if capture.points is None or len(capture.points) == 0:
+        points = find_points(capture, options.seed)
+        capture = capture.with_points(points)
+    name = options.data.resolve().name
+    run = Run.create(
+        options.out or default_run_path(name, method),
+        method,
+        config,
+        options.data,
+        seed=options.seed,
+        max_side=options.max_side,
+        test_every=options.test_every,
+        overwrite=options.overwrite,
+    )
+    try:
+        if points is not None:
+            save_points(run.path / "points.npz", points)
+        code = run_training(
+            run, capture, config, viewer=options.viewer, port=options.port, tensorboard=options.tensorboard
+        )
+    finally:
+        if not any((run.path / "checkpoints").glob("step_*")):
+            shutil.rmtree(run.path, ignore_errors=True)  # nothing came of it: leave nothing in the way of the next try
+        elif options.out is None:
+            link_latest(run.path)
+    if code == EXIT_DONE:
+        report(run, json=options.json)
+    return code
+
+
+def _command(name: str, method: Method) -> Callable[..., int]:
+    """The command of one method: the common options and the fields of its configuration, side by side."""
+
+    def command(options: Any, config: Any) -> int:
+        return train(name, options, config)
+
+    # tyro reads the types from here; they are not known before the registry is.
+    command.__annotations__ = {
+        "options": Annotated[TrainOptions, tyro.conf.arg(name="")],
+        "config": Annotated[load(method.config), tyro.conf.arg(name="")],
+        "return": int,
+    }
+    command.__doc__ = method.help
+    return command
+
+
+app = SubcommandApp()
+for _name, _method in METHODS.items():
+    app.command(name=_name, help=_method.help)(_command(_name, _method))

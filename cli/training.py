@@ -1,0 +1,206 @@
+"""The loop that `train` and `resume` share: events to the screen, the viewer and TensorBoard; Ctrl-C saves."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scenerep.cli.common import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    Interrupts,
+    format_bytes,
+    print_json,
+    print_table,
+    say,
+    stage_progress,
+)
+from scenerep.cli.display import TrainingDisplay
+from scenerep.errors import DeviceError
+from scenerep.events import Densified, Evaluated, Event, Saved, Step
+
+if TYPE_CHECKING:
+    from scenerep.captures.capture import Capture, Points
+    from scenerep.runs import Run
+
+_SNAPSHOT_SECONDS = 2.0  # the live view copies the whole scene each time
+
+
+def open_training_capture(path: Path, max_side: int | None, test_every: int) -> Capture:
+    """Opens a capture and says on stderr what its reader found odd."""
+    from scenerep.data_tools import open_capture
+
+    capture = open_capture(path, max_side=max_side, test_every=test_every)
+    for warning in capture.warnings:
+        say(f"warning: {warning}")
+    return capture
+
+
+def find_points(capture: Capture, seed: int) -> Points:
+    """Initial points of a capture that has none: triangulated from its training pictures, with a bar on stderr."""
+    from scenerep.data_tools.triangulate import initial_points
+
+    with stage_progress() as progress:
+        return initial_points(capture, seed=seed, progress=progress)
+
+
+def save_points(path: Path, points: Points) -> None:
+    """Keeps the initial points beside the run, so that resuming need not find them again."""
+    import numpy as np
+
+    from scenerep.checkpoints import write_whole
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, xyz=points.xyz, rgb=points.rgb)
+
+    write_whole(path, write)
+
+
+def load_points(path: Path) -> Points | None:
+    """What `save_points` kept; None if there is nothing, or if it cannot be read (it can be found again)."""
+    import numpy as np
+
+    from scenerep.captures.capture import Points
+
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as file:
+            return Points(file["xyz"], file["rgb"])
+    except (OSError, ValueError, KeyError):
+        say(f"warning: {path} is damaged; the initial points are searched for again")
+        return None
+
+
+def run_training(
+    run: Run, capture: Capture, config: Any, *, viewer: bool = False, port: int = 8080, tensorboard: bool = False
+) -> int:
+    """Trains until the budget is used up or a signal comes. Returns EXIT_DONE or EXIT_INTERRUPTED.
+
+    Closing the trainer's iterator makes it save (see registry.Method), so an interrupted run can always be resumed.
+    """
+    from scenerep.registry import METHODS, load
+
+    train = load(METHODS[run.method].train)
+    with (
+        run.locked(),
+        _live_view(run, capture, viewer, port) as show,
+        _scalars(run.path, tensorboard) as write_scalars,
+        Interrupts() as interrupts,
+        TrainingDisplay() as display,
+        contextlib.closing(train(run, capture, config)) as events,
+    ):
+        for event in events:
+            display.update(event)
+            write_scalars(event)
+            show(event)
+            if interrupts.requested:
+                break
+    if interrupts.requested:
+        saved = run.latest_checkpoint(names=())
+        say(f"interrupted; saved at step {saved.step if saved else 0}\nresume with: scenerep resume {run.path}")
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
+
+
+def report(run: Run, *, json: bool) -> None:
+    """The end of a training: a small table and what to do next, or one JSON object."""
+    summary = summarize(run)
+    if json:
+        print_json(summary)
+        return
+    rows = [
+        ("PSNR", _or_unknown(summary["psnr"], "{:.2f} dB")),
+        ("SSIM", _or_unknown(summary["ssim"], "{:.4f}")),
+        ("Gaussians", f"{summary['count']}"),
+        ("training", _or_unknown(summary["minutes"], "{:.2f} minutes") + f", {summary['step']} steps"),
+        ("size", format_bytes(summary["bytes"]) + " as float32"),
+        ("run", summary["run"]),
+    ]
+    print_table(rows)
+    place = summary["run"]
+    print(f"\nnext:  scenerep eval {place}\n       scenerep view {place}\n       scenerep export {place} scene.ply")
+
+
+def summarize(run: Run) -> dict[str, Any]:
+    """What is known about a run: `psnr`, `ssim` (of the last evaluation), `count`, `minutes`, `step`, `bytes`, ..."""
+    scene = run.scene()
+    measured = [entry for entry in run.metrics() if entry.get("psnr") is not None]
+    last = measured[-1] if measured else {}
+    seconds = scene.metadata.get("seconds")
+    return {
+        "run": str(run.path),
+        "method": run.method,
+        "psnr": last.get("psnr"),
+        "ssim": last.get("ssim"),
+        "count": len(scene),
+        "sh_degree": scene.sh_degree,
+        "step": scene.metadata["step"],
+        "minutes": None if seconds is None else seconds / 60,
+        "bytes": sum(array.nbytes for array in scene.arrays().values()),
+    }
+
+
+def _or_unknown(value: float | None, text: str) -> str:
+    return "not measured" if value is None else text.format(value)
+
+
+@contextlib.contextmanager
+def _live_view(run: Run, capture: Capture, wanted: bool, port: int) -> Iterator[Any]:
+    """Gives a function that shows an event and, every few seconds, the scene as it is."""
+    if not wanted:
+        yield lambda event: None
+        return
+    from scenerep.viewer.live import LiveView
+
+    view = LiveView(port, capture=capture)
+    last = -_SNAPSHOT_SECONDS
+
+    def show(event: Event) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if run.snapshot is not None and isinstance(event, Step) and now - last >= _SNAPSHOT_SECONDS:
+            view.update(run.snapshot(), event)
+            last = time.monotonic()
+        elif run.snapshot is None and isinstance(event, Saved):
+            view.update(run.scene(), event)
+
+    try:
+        yield show
+    finally:
+        view.stop()
+
+
+@contextlib.contextmanager
+def _scalars(folder: Path, wanted: bool) -> Iterator[Any]:
+    """Gives a function that writes an event's numbers for TensorBoard."""
+    if not wanted:
+        yield lambda event: None
+        return
+    if importlib.util.find_spec("tensorboard") is None:
+        raise DeviceError(
+            "--tensorboard needs the package tensorboard", "install it: pip install 'scenerep[tensorboard]'"
+        )
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(event: Event) -> None:
+        if isinstance(event, Step) and event.step % 10 == 0:
+            writer.add_scalar("train/loss", event.loss, event.step)
+            writer.add_scalar("train/count", event.count, event.step)
+        elif isinstance(event, Evaluated):
+            writer.add_scalar("test/psnr", event.psnr, event.step)
+            writer.add_scalar("test/ssim", event.ssim, event.step)
+        elif isinstance(event, Densified):
+            writer.add_scalar("train/count", event.after, event.step)
+
+    try:
+        yield write
+    finally:
+        writer.close()
