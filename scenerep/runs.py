@@ -212,10 +212,13 @@ class Run:
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
         line = json.dumps(finite, allow_nan=False) + "\n"
         file = self.path / "metrics.jsonl"
+        size = file.stat().st_size if file.exists() else 0
         try:
             with file.open("ab") as out:
                 out.write(line.encode())
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(file, size)  # half a line would spoil the next one
             raise DataError(f"{file}: cannot be written: {error.strerror}", "free some space, then resume") from error
 
     def metrics(self) -> list[dict[str, Any]]:
