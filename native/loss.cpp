@@ -65,14 +65,34 @@ struct Weights {
   }
 };
 
-// Sixteen samples of a row, filtered along it.
+// Sixteen samples of a row, filtered along it; p is a multiple of 64 bytes. Ten of the eleven loads would straddle two
+// cache lines; where one instruction cuts a vector out of two registers, that is the faster way.
 SR_INLINE f16 along(const Weights& g, const float* p) {
+#if SCENEREP_SIMD_AVX512
+  const __m512i before = _mm512_castps_si512(load(p - kLanes).v), here = _mm512_castps_si512(load(p).v),
+                after = _mm512_castps_si512(load(p + kLanes).v);
+  f16 sum = g.w[kRadius] * f16(_mm512_castsi512_ps(here));
+#define SR_PAIR(i)                                                                                            \
+  sum = fma(g.w[i],                                                                                           \
+            f16(_mm512_castsi512_ps(_mm512_alignr_epi32(here, before, kLanes - kChannels * (kRadius - i)))) + \
+                f16(_mm512_castsi512_ps(_mm512_alignr_epi32(after, here, kChannels * (kRadius - i)))),        \
+            sum)
+#define SR_LOADS(i) sum = fma(g.w[i], load(p - 3*(5-i)) + load(p + 3*(5-i)), sum)
+#ifndef NL
+#define NL 2
+#endif
+#define SR_ONE(i) if (i < NL) SR_LOADS(i); else SR_PAIR(i)
+  SR_ONE(0); SR_ONE(1); SR_ONE(2); SR_ONE(3); SR_ONE(4);
+#undef SR_PAIR
+  return sum;
+#else
   f16 sum = g.w[kRadius] * load(p);
   for (int i = 0; i < kRadius; i++) {
     const int d = kChannels * (kRadius - i);
     sum = fma(g.w[i], load(p - d) + load(p + d), sum);
   }
   return sum;
+#endif
 }
 
 // Filters 18 rows down to 8: out[r] = sum over i of w[i] * in[r + i].
@@ -81,10 +101,13 @@ void down(const float* const* in, float* out, int64_t stride, int vectors) {
   const float* rows[kIn];
   std::copy(in, in + kIn, rows);
   for (int j = 0; j < vectors * kLanes; j += kLanes) {
-    f16 a[kIn];
+    f16 a[kIn];  // in registers, if the loops are unrolled
+#pragma GCC unroll 18
     for (int i = 0; i < kIn; i++) a[i] = load(rows[i] + j);
+#pragma GCC unroll 8
     for (int r = 0; r < kBlock; r++) {
       f16 sum = g.w[kRadius] * a[r + kRadius];
+#pragma GCC unroll 5
       for (int i = 0; i < kRadius; i++) sum = fma(g.w[i], a[r + i] + a[r + 2 * kRadius - i], sum);
       store(out + r * stride + j, sum);
     }
@@ -110,11 +133,12 @@ SR_INLINE float half_to_float(uint16_t h) {  // finite values only
 }
 
 // Not a product: a masked pixel may hold anything, even no number at all.
-void keep_where(const float* mask, const float* from, float* to, int64_t n) {
+const float* keep_where(const float* mask, const float* from, float* to, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
     const float a = from[i];
     to[i] = mask[i] != 0.0f ? a : 0.0f;
   }
+  return to;
 }
 
 // One picture pair. `statistics` holds my and sy^2 as two pictures, float32 or float16, or is absent.
@@ -130,23 +154,31 @@ struct Job {
   float ssim_scale = 0, l1_scale = 0;  // of the gradient
 
   bool has_statistics() const { return statistics || statistics_half; }
-  void target_row(int64_t row, int64_t column, int64_t n, float* __restrict out) const {
-    const int64_t at = (row * width + column) * kChannels;
-    if (target_bytes) {
-      const uint8_t* __restrict t = target_bytes + at;
-      for (int64_t i = 0; i < n; i++) out[i] = unit(t[i]);
-    } else {
-      std::copy(target_floats + at, target_floats + at + n, out);
-    }
+  int64_t samples() const { return height * width * kChannels; }
+
+  // These return n samples of a row that may be read as whole vectors: where they lie, or copied to `room`.
+  // What stands in the lanes behind them is the next row, or anything.
+  static const float* in_place(const float* data, int64_t at, int64_t n, int64_t size, float* room) {
+    if (at + n + kLanes <= size) return data + at;
+    std::copy(data + at, data + at + n, room);
+    return room;
   }
-  void statistics_row(int which, int64_t row, int64_t column, int64_t n, float* __restrict out) const {
+  const float* image_row(int64_t row, int64_t column, int64_t n, float* room) const {
+    return in_place(image, (row * width + column) * kChannels, n, samples(), room);
+  }
+  const float* target_row(int64_t row, int64_t column, int64_t n, float* __restrict room) const {
+    const int64_t at = (row * width + column) * kChannels;
+    if (!target_bytes) return in_place(target_floats, at, n, samples(), room);
+    const uint8_t* __restrict t = target_bytes + at;
+    for (int64_t i = 0; i < n; i++) room[i] = unit(t[i]);
+    return room;
+  }
+  const float* statistics_row(int which, int64_t row, int64_t column, int64_t n, float* __restrict room) const {
     const int64_t at = ((which * height + row) * width + column) * kChannels;
-    if (statistics_half) {
-      const uint16_t* __restrict s = statistics_half + at;
-      for (int64_t i = 0; i < n; i++) out[i] = half_to_float(s[i]);
-    } else {
-      std::copy(statistics + at, statistics + at + n, out);
-    }
+    if (!statistics_half) return in_place(statistics, at, n, 2 * samples(), room);
+    const uint16_t* __restrict s = statistics_half + at;
+    for (int64_t i = 0; i < n; i++) room[i] = half_to_float(s[i]);
+    return room;
   }
   void mask_row(int64_t row, int64_t column, int64_t n, float* __restrict out) const {
     const uint8_t* m = mask + row * width + column;
@@ -266,32 +298,34 @@ class Worker {
   // Reads one row of both pictures and forms the products.
   void load_row(int64_t r) {
     const bool with_y = !job_.has_statistics();
-    float* __restrict y = with_y ? s_.input(Scratch::kY, r) : s_.target();
-    job_.target_row(r, first_, n_, y);
-    const float* m = nullptr;
+    const float* mask = nullptr;
     if (job_.mask) {
       job_.mask_row(r, first_, n_, s_.valid());
-      m = s_.valid();
-      keep_where(m, y, y, n_);
+      mask = s_.valid();
     }
+    const float* y = job_.target_row(r, first_, n_, s_.target());
+    if (mask) y = keep_where(mask, y, s_.target(), n_);
+    const int64_t lanes = vectors_ * kLanes;
     if (with_y) {
-      float* __restrict yy = s_.input(Scratch::kYY, r);
-      for (int64_t i = 0; i < n_; i++) yy[i] = y[i] * y[i];
+      float *copy = s_.input(Scratch::kY, r), *squares = s_.input(Scratch::kYY, r);
+      for (int64_t j = 0; j < lanes; j += kLanes) {
+        const f16 b = load(y + j);
+        store(copy + j, b);
+        store(squares + j, b * b);
+      }
+      for (float* row : {copy, squares}) std::fill(row + n_, row + lanes, 0.0f);
     }
     if (!job_.image) return;  // only the target's statistics are wanted
-    const float* image = job_.image + (r * job_.width + first_) * kChannels;
-    float* __restrict x = s_.input(Scratch::kX, r);
-    float* __restrict xx = s_.input(Scratch::kXX, r);
-    float* __restrict xy = s_.input(Scratch::kXY, r);
-    if (m) {
-      keep_where(m, image, x, n_);
-    } else {
-      std::copy(image, image + n_, x);
+    const float* image = job_.image_row(r, first_, n_, s_.image());
+    if (mask) image = keep_where(mask, image, s_.image(), n_);
+    float *x = s_.input(Scratch::kX, r), *xx = s_.input(Scratch::kXX, r), *xy = s_.input(Scratch::kXY, r);
+    for (int64_t j = 0; j < lanes; j += kLanes) {
+      const f16 a = load(image + j);
+      store(x + j, a);
+      store(xx + j, a * a);
+      store(xy + j, a * load(y + j));
     }
-    for (int64_t i = 0; i < n_; i++) {
-      xx[i] = x[i] * x[i];
-      xy[i] = x[i] * y[i];
-    }
+    for (float* row : {x, xx, xy}) std::fill(row + n_, row + lanes, 0.0f);
   }
 
   // Filters the inputs [from, to] of the rows that begin at `begin` downwards, reading what is missing.
@@ -325,15 +359,15 @@ class Worker {
       job_.mask_row(r, first_, n_, s_.valid());
       valid = s_.valid();
     }
+    const float *mean = nullptr, *variance = nullptr, *counted = s_.counted();
     if (Cached) {
-      job_.statistics_row(0, r, first_, n_, s_.mean());
-      job_.statistics_row(1, r, first_, n_, s_.variance());
+      mean = job_.statistics_row(0, r, first_, n_, s_.mean());
+      variance = job_.statistics_row(1, r, first_, n_, s_.variance());
     }
     const Weights g;
     const float *x = s_.filtered(Scratch::kX, at), *xx = s_.filtered(Scratch::kXX, at),
                 *xy = s_.filtered(Scratch::kXY, at), *y = s_.filtered(Scratch::kY, at),
                 *yy = s_.filtered(Scratch::kYY, at);
-    const float *mean = s_.mean(), *variance = s_.variance(), *counted = s_.counted();
     float *h1 = s_.map(0, r), *h2 = s_.map(1, r), *h12 = s_.map(2, r);
     f16 sum = 0.0f;
     for (int j = 0; j < vectors_ * kLanes; j += kLanes) {
@@ -355,27 +389,27 @@ class Worker {
     return scenerep::sum(sum);
   }
 
+  struct Pictures {
+    const float *x, *y;
+  };
+  // Row r of both pictures, masked.
+  Pictures pictures(int64_t r) {
+    const float* x = job_.image_row(r, first_, n_, s_.image());
+    const float* y = job_.target_row(r, first_, n_, s_.target());
+    if (job_.mask) {
+      job_.mask_row(r, first_, n_, s_.valid());
+      x = keep_where(s_.valid(), x, s_.image(), n_);
+      y = keep_where(s_.valid(), y, s_.target(), n_);
+    }
+    return {x, y};
+  }
+
   double l1_row(int64_t r) {
-    pictures(r);
-    const float *x = s_.image(), *y = s_.target();
+    const auto [x, y] = pictures(r);
     f16 sum = 0.0f;
     for (int64_t j = 0; j < vectors_ * kLanes; j += kLanes)
       sum = fma(abs(load(x + j) - load(y + j)), load(s_.counted() + j), sum);
     return scenerep::sum(sum);
-  }
-
-  // Row r of both pictures, masked, into image() and target().
-  void pictures(int64_t r) {
-    float *__restrict x = s_.image(), *__restrict y = s_.target();
-    const float* image = job_.image + (r * job_.width + first_) * kChannels;
-    job_.target_row(r, first_, n_, y);
-    if (job_.mask) {
-      job_.mask_row(r, first_, n_, s_.valid());
-      keep_where(s_.valid(), image, x, n_);
-      keep_where(s_.valid(), y, y, n_);
-    } else {
-      std::copy(image, image + n_, x);
-    }
   }
 
   // Filters the maps back and writes the gradient of the rows [begin, end); map rows below `done` are there.
@@ -390,26 +424,27 @@ class Worker {
     }
     const Weights g;
     const f16 ssim_scale = job_.ssim_scale, l1_scale = job_.l1_scale, zero = 0.0f;
+    const int64_t own_end = own_ + own_n_;
     for (int64_t r = begin; r < end; r++) {
-      pictures(r);
+      const auto [xs, ys] = pictures(r);
       const int at = static_cast<int>(r - begin);
-      const float *f1 = s_.filtered(0, at) + own_, *f2 = s_.filtered(1, at) + own_, *f12 = s_.filtered(2, at) + own_;
-      const float *xs = s_.image() + own_, *ys = s_.target() + own_;
-      const float *keep = (job_.mask ? s_.valid() : s_.inside()) + own_, *counted = s_.counted() + own_;
-      float* out = job_.gradient + (r * job_.width + tile_.column_begin) * kChannels;
+      const float *f1 = s_.filtered(0, at), *f2 = s_.filtered(1, at), *f12 = s_.filtered(2, at);
+      const float *keep = job_.mask ? s_.valid() : s_.inside(), *counted = s_.counted();
+      float* out = job_.gradient + (r * job_.width + first_) * kChannels;
       f16 sum = 0.0f;
-      for (int64_t j = 0; j < own_n_; j += kLanes) {
+      for (int64_t j = own_ / kLanes * kLanes; j < own_end; j += kLanes) {
         const f16 x = load(xs + j), y = load(ys + j), difference = x - y;
         const f16 ssim = fma(x, along(g, f2 + j), fma(y, along(g, f12 + j), along(g, f1 + j)));
         const f16 l1 = select(difference > zero, l1_scale, select(difference < zero, -l1_scale, zero));
         const f16 both = fma(ssim_scale * load(keep + j), ssim, l1);
         sum = fma(abs(difference), load(counted + j), sum);
-        if (j + kLanes <= own_n_) {
+        if (j >= own_ && j + kLanes <= own_end) {
           store(out + j, both);
-        } else {
-          float last[kLanes];
-          store(last, both);
-          std::copy(last, last + (own_n_ - j), out + j);
+        } else {  // the rest belongs to another tile or row
+          float part[kLanes];
+          store(part, both);
+          const int64_t from = std::max(j, own_), to = std::min(j + kLanes, own_end);
+          std::copy(part + (from - j), part + (to - j), out + from);
         }
       }
       tile_.l1[r] = scenerep::sum(sum);

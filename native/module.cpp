@@ -23,6 +23,7 @@ int cpu_level() {
 
 NB_MODULE(SCENEREP_MODULE, m) {
   namespace nb = nanobind;
+  nb::set_leak_warnings(false);  // workspaces are kept for the life of the process on purpose
   m.def("cpu_level", &cpu_level, "Highest x86-64 level that this CPU has (1, 3 or 4); 0 elsewhere.");
   m.def("set_threads", [](int n) { scenerep::Pool::instance().resize(n); }, nb::arg("threads"),
         nb::call_guard<nb::gil_scoped_release>());
