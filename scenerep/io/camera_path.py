@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from scenerep.errors import DataError, FormatError
 from scenerep.geometry.cameras import Camera
 from scenerep.geometry.poses import is_rotation, nearest_rotation, opencv_from_opengl, pose
+from scenerep.io.files import write_bytes
 
 _MAX_SIDE = 16384
 
@@ -52,6 +54,38 @@ def read_camera_path(path: str | Path) -> tuple[list[Camera], float | None]:
     cameras = [_camera(entry, i, int(width), int(height), path) for i, entry in enumerate(entries)]
     fps = content.get("fps")
     return cameras, None if fps is None else _number(fps, 0.1, 1000, path, "fps")
+
+
+def write_camera_path(
+    cameras: Sequence[Camera], path: str | Path, *, fps: float = 30.0, overwrite: bool = True
+) -> None:
+    """Write cameras as a nerfstudio camera path; the file appears whole or not at all.
+
+    The file has one picture size, the first camera's; principal points off the middle and fx != fy are lost.
+
+    Raises:
+        DataError: if there are no cameras, or the file cannot be written.
+    """
+    if not cameras:
+        raise DataError(f"{path}: a camera path needs at least one camera")
+    width, height = cameras[0].width, cameras[0].height
+    entries = [
+        {
+            "camera_to_world": opencv_from_opengl(camera.world_from_camera).reshape(-1).tolist(),
+            "fov": math.degrees(2 * math.atan(0.5 * camera.height / camera.fy)),
+            "aspect": width / height,
+        }
+        for camera in cameras
+    ]
+    document = {
+        "camera_type": "perspective",
+        "render_width": width,
+        "render_height": height,
+        "fps": fps,
+        "seconds": len(entries) / fps,
+        "camera_path": entries,
+    }
+    write_bytes(path, (json.dumps(document, indent=1) + "\n").encode(), overwrite=overwrite)
 
 
 def _camera(entry: Any, i: int, width: int, height: int, path: Path) -> Camera:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,9 +33,7 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         # mkstemp makes files private; the result gets the rights of an ordinary new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise DataError(
@@ -43,6 +42,45 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A new empty folder beside `path`, renamed to `path` if the block ends without an error.
+
+    With `overwrite` an earlier folder of pictures in that place is replaced; any other folder is left alone.
+
+    Raises:
+        DataError: if something stands there that must not be replaced, or the disk refuses.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    if path.exists() and not (path.is_dir() and all(file.suffix == ".png" for file in path.iterdir())):
+        raise DataError(f"{path} holds other things than pictures", "choose another folder")
+    temporary = old = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        if path.exists():  # folders cannot be replaced in one step: the old one steps aside first
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
+            path.replace(old)
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}", "choose another place with --out"
+        ) from error
+    finally:
+        for folder in (temporary, old):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def refuse_existing(path: str | Path, overwrite: bool) -> None:

@@ -1,0 +1,98 @@
+"""`scenerep eval`: quality on the held-out photographs."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from scenerep.cli.common import print_json, print_table, say, stage_progress
+from scenerep.cli.sources import Background, open_source, require_gaussians
+
+
+def eval_command(
+    source: Annotated[Path, tyro.conf.Positional],
+    data: Path | None = None,
+    out: Path | None = None,
+    background: Background = "auto",
+    max_side: int | None = None,
+    backend: Literal["auto", "native", "reference", "gsplat"] = "auto",
+    json: bool = False,
+) -> None:
+    """Measure a scene on the photographs that were held out of its training.
+
+    Prints PSNR, SSIM and more, and writes eval.json and contact.png (photograph, render, error) to RUN/eval.
+
+    Args:
+        source: A run's folder or a PLY file.
+        data: The capture. Default: the one that the run was trained on.
+        out: Folder for eval.json and contact.png. Default: RUN/eval; nothing is written for a PLY.
+        background: Colour behind the scene and behind transparent pictures. auto: white for pictures with alpha,
+            black otherwise.
+        max_side: Reduce the photographs to this longer side, in pixels. Default: as in training.
+        backend: Rasteriser.
+        json: Print one JSON object.
+    """
+    from scenerep.evaluation import contact_sheet, evaluate
+
+    opened = open_source(source)
+    require_gaussians(opened)
+    capture = opened.capture(data, max_side)
+    colour = None if background == "auto" else opened.background(background, capture)
+    with stage_progress() as progress:
+        evaluation = evaluate(opened.scene, capture, progress=progress, background=colour, backend=backend)
+    seconds = opened.scene.metadata.get("seconds") if opened.run else None
+    result: dict[str, Any] = {
+        "source": str(source),
+        "data": str(capture.root),
+        "minutes": None if seconds is None else seconds / 60,
+        "step": opened.scene.metadata.get("step") if opened.run else None,
+        "held_out": len(evaluation.views),
+        **evaluation.as_json(),
+    }
+    folder = out or (opened.run.path / "eval" if opened.run else None)
+    if folder is not None:
+        _write(folder, result, contact_sheet(opened.scene, capture, evaluation, backend=backend))
+    if json:
+        print_json(result)
+        return
+    print_table(_rows(result))
+    if folder is not None:
+        say(f"look at {folder / 'contact.png'}")
+
+
+def _write(folder: Path, result: dict[str, Any], sheet: Any) -> None:
+    """Both are results of this command: a newer measurement replaces them."""
+    import imageio.v3 as iio
+
+    from scenerep.io.files import replacing, write_bytes
+
+    text = json_module.dumps(_finite(result), indent=2) + "\n"
+    with replacing(folder / "contact.png") as temporary:
+        iio.imwrite(temporary, sheet)
+    write_bytes(folder / "eval.json", text.encode())
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: the PSNR of a perfect picture becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("PSNR", f"{result['psnr']:.2f} dB"), ("SSIM", f"{result['ssim']:.4f}")]
+    for key, name, form in (
+        ("ms_ssim", "MS-SSIM", "{:.4f}"),
+        ("lpips", "LPIPS", "{:.4f}"),
+        ("psnr_masked", "PSNR inside the mask", "{:.2f} dB"),
+        ("ssim_masked", "SSIM inside the mask", "{:.4f}"),
+        ("minutes", "training", "{:.2f} minutes"),
+    ):
+        if result[key] is not None:
+            rows.append((name, form.format(result[key])))
+    return [*rows, ("held-out views", str(result["held_out"])), ("Gaussians", f"{result['count']:,}")]

@@ -1,0 +1,102 @@
+"""What `eval`, `render`, `export` and `view` start from: a run or a scene file, and the capture that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from scenerep.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from scenerep.captures import Capture
+    from scenerep.evaluation.pictures import Rgb
+    from scenerep.geometry.cameras import Camera
+    from scenerep.runs import Run
+    from scenerep.scenes import Gaussians
+
+Background = Literal["auto", "white", "black"]
+_COLOURS: dict[str, Rgb] = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
+CAMERAS_FILE = "cameras.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scene, and the run that it comes from, if it comes from one."""
+
+    path: Path
+    scene: Gaussians
+    run: Run | None
+
+    def capture(self, data: Path | None, max_side: int | None = None) -> Capture:
+        """The capture at `data`, or else the run's own, as the run was trained on it.
+
+        Raises:
+            DataError: if neither is there.
+        """
+        from scenerep.data_tools import open_capture
+
+        if data is None and self.run is None:
+            raise DataError(f"{self.path} does not say which capture it was made from", "name it with --data")
+        if self.run is None:
+            assert data is not None
+            return open_capture(data, max_side=max_side)
+        place = data or self.run.data
+        if not place.exists():
+            raise DataError(f"{place}: the capture of {self.path} is not there", "say where it is now with --data")
+        side = self.run.max_side if max_side is None else max_side
+        return open_capture(place, max_side=side, test_every=self.run.test_every)
+
+    def capture_if_any(self, data: Path | None) -> Capture | None:
+        """The same, but None where nobody has asked for a capture and it cannot be opened."""
+        if data is not None:
+            return self.capture(data)
+        try:
+            return self.capture(None)
+        except DataError:
+            return None
+
+    def cameras(self, capture: Capture | None) -> list[Camera]:
+        """Training cameras: of the capture, else those kept in the run, else a ring around the scene."""
+        if capture is not None:
+            return [capture.camera(i) for i in (capture.train or range(len(capture.views)))]
+        if self.run is not None and (self.run.path / CAMERAS_FILE).is_file():
+            from scenerep.io.camera_path import read_camera_path
+
+            return read_camera_path(self.run.path / CAMERAS_FILE)[0]
+        from scenerep.geometry.layout import surrounding_cameras
+
+        return surrounding_cameras(self.scene.means)
+
+    def background(self, choice: Background, capture: Capture | None) -> Rgb:
+        """The colour asked for; `auto`: white if the photographs have alpha, else black, as in training."""
+        if choice != "auto":
+            return _COLOURS[choice]
+        has_alpha = capture is not None and capture.image(0).shape[2] == 4
+        return _COLOURS["white" if has_alpha else "black"]
+
+
+def open_source(path: Path) -> Source:
+    """A run's folder or a scene file.
+
+    Raises:
+        DataError: if there is nothing of the kind; FormatError if the file is broken.
+    """
+    if path.is_dir():
+        from scenerep.runs import Run
+
+        run = Run.open(path)
+        return Source(path, run.scene(), run)
+    from scenerep.cli.common import say
+    from scenerep.io import read_scene
+
+    scene = read_scene(path)
+    for key, value in scene.metadata.items():
+        say(f"note: {path}: {key.replace('_', ' ')}: {', '.join(value) if isinstance(value, tuple) else value}")
+    return Source(path, scene, None)
+
+
+def require_gaussians(source: Source) -> None:
+    """Raise a ConfigError if the scene is empty: there is nothing to measure or to show."""
+    if len(source.scene) == 0:
+        raise ConfigError(f"{source.path} holds no Gaussians", "train it on, or choose another file")
