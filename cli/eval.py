@@ -40,9 +40,10 @@ def eval_command(
     opened = open_source(source)
     require_gaussians(opened)
     capture = opened.capture(data, max_side)
-    colour = None if background == "auto" else opened.background(background, capture)
     with stage_progress() as progress:
-        evaluation = evaluate(opened.scene, capture, progress=progress, background=colour, backend=backend)
+        evaluation = evaluate(
+            opened.scene, capture, progress=progress, background=opened.background(background), backend=backend
+        )
     seconds = opened.scene.metadata.get("seconds") if opened.run else None
     result: dict[str, Any] = {
         "source": str(source),

@@ -68,12 +68,11 @@ class Source:
 
         return surrounding_cameras(self.scene.means)
 
-    def background(self, choice: Background, capture: Capture | None) -> Rgb:
-        """The colour asked for; `auto`: white if the photographs have alpha, else black, as in training."""
-        if choice != "auto":
-            return _COLOURS[choice]
-        has_alpha = capture is not None and capture.image(0).shape[2] == 4
-        return _COLOURS["white" if has_alpha else "black"]
+    def background(self, choice: Background) -> Rgb | None:
+        """The colour asked for, else that of the training; None: white behind pictures with alpha, else black."""
+        if choice == "auto" and self.run is not None:
+            return _COLOURS.get(str(self.run.config.get("background")))
+        return _COLOURS.get(choice)
 
 
 def open_source(path: Path) -> Source:

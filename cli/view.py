@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import webbrowser
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from scenerep.cli.common import Interrupts, say
+from scenerep.cli.common import say
 from scenerep.cli.sources import open_source, require_gaussians
 
 # A browser on an ordinary laptop still turns this many smoothly.
@@ -48,8 +49,8 @@ def view_command(
             say(f"if the browser is slow, try --most {_MANY}")
         if not no_open:
             webbrowser.open(server.url)
-        with Interrupts() as interrupts:
-            while not interrupts.requested:
-                time.sleep(0.2)
+        with contextlib.suppress(KeyboardInterrupt):  # the ordinary way to end it, no failure
+            while True:
+                time.sleep(1)
     finally:
         server.stop()

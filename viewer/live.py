@@ -31,14 +31,12 @@ class LiveView:
         self._server = SceneServer(port, capture=capture, title="scenerep training")
         self.port, self.url = self._server.port, self._server.url
         self._min_seconds = min_seconds
-        self._shown = -float("inf")
+        self._next = 0.0  # time.monotonic() from which the scene may be sent again
         self._step: Step | None = None
         self._evaluated: Evaluated | None = None
         gui = self._server.server.gui
         self._text: Any = gui.add_markdown("waiting for the first steps")
         self._pause: Any = gui.add_checkbox("Pause", False)
-        frustums: Any = gui.add_checkbox("Cameras", True)
-        frustums.on_update(lambda _: self._server.set_frustums_visible(frustums.value))
 
     @property
     def paused(self) -> bool:
@@ -58,11 +56,11 @@ class LiveView:
             self._evaluated = event
         self._text.content = self.text()
         start = time.monotonic()
-        if scene is not None and start - self._shown >= self._min_seconds:
+        if scene is not None and start >= self._next:
             self._server.show(scene, most=_MOST_GAUSSIANS)
+            took = time.monotonic() - start
             # A scene that takes long to send is sent less often: at most a tenth of the time goes into showing.
-            self._shown = time.monotonic() + 9 * (time.monotonic() - start) - self._min_seconds
-            self._shown = max(self._shown, start)
+            self._next = start + max(self._min_seconds, 10 * took)
 
     def hold(self, cancelled: Callable[[], bool] = lambda: False) -> float:
         """Block while the pause box is ticked and `cancelled()` is False; returns the seconds that this took."""

@@ -6,6 +6,8 @@ programs on this machine reach it. To look from elsewhere, use `ssh -L 8080:loca
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import socket
 from collections.abc import Sequence
@@ -53,7 +55,12 @@ class SceneServer:
 
         # viser would move on to the next port, and the address that was printed or forwarded would lead nowhere.
         _require_free(port)
-        self.server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a banner, and stdout is for results
+            self.server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
+        # The share button would hand the page to the whole world through somebody's server.
+        self.server.gui.configure_theme(show_share_button=False)
+        box: Any = self.server.gui.add_checkbox("Cameras", False)
+        box.on_update(lambda _: self._set_frustums_visible(bool(box.value)))
         self.port = int(self.server.get_port())
         self.url = f"http://localhost:{self.port}"
         self.capture = capture
@@ -80,8 +87,7 @@ class SceneServer:
                 self._splats.remove()
                 self._splats = None
 
-    def set_frustums_visible(self, visible: bool) -> None:
-        """Show or hide the cameras."""
+    def _set_frustums_visible(self, visible: bool) -> None:
         for frustum in self._frustums:
             frustum.visible = visible
 
@@ -96,8 +102,8 @@ class SceneServer:
         self._scale = VIEW_DISTANCE / max(layout.distance, 1e-9)
         self.server.scene.set_up_direction(tuple(layout.up.tolist()))
         self._look_from(cameras[0], layout)
-        if self._cameras:
-            self._add_frustums()
+        if self.capture is not None:
+            self._add_frustums(self.capture)
 
     def _look_from(self, camera: Camera, layout: Layout) -> None:
         assert self._scale is not None
@@ -123,21 +129,21 @@ class SceneServer:
         else:
             self.server.on_client_connect(place)
 
-    def _add_frustums(self) -> None:
+    def _add_frustums(self, capture: Capture) -> None:
         assert self._scale is not None
         count = len(self._cameras)
         for i in np.unique(np.linspace(0, count - 1, min(count, _MOST_FRUSTUMS)).round().astype(int)):
             camera = self._cameras[i]
-            view = None if self.capture is None else self.capture.views[i]
             frustum = self.server.scene.add_camera_frustum(
                 f"/cameras/{i:04d}",
                 fov=2 * math.atan(0.5 * camera.height / camera.fy),
                 aspect=camera.width / camera.height,
                 scale=0.06 * VIEW_DISTANCE,
-                color=_TEST_COLOUR if view is not None and view.split == "test" else _TRAIN_COLOUR,
-                image=None if self.capture is None else thumbnail(self.capture, int(i)),
+                color=_TEST_COLOUR if capture.views[i].split == "test" else _TRAIN_COLOUR,
+                image=thumbnail(capture, int(i)),
                 wxyz=quaternion_from_rotation(camera.world_from_camera[:3, :3]),
                 position=camera.centre * self._scale,
+                visible=False,  # the first look is from inside one of them; a box on the page shows them
             )
             frustum.on_click(self._look_through(camera))
             self._frustums.append(frustum)

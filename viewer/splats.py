@@ -40,8 +40,8 @@ def splats_for_browser(
     Args:
         scene: What to show.
         scale: Viewer units per world unit.
-        viewpoints: Positions [3] in the world; a Gaussian gets its mean colour as seen from them, as the browser draws no
-            view-dependent colours. Without any, the colour of degree 0.
+        viewpoints: Positions [3] in the world; a Gaussian gets its mean colour as seen from them, as the browser draws
+            no view-dependent colours. Without any, the colour of degree 0.
         most: Show at most so many, those with the largest opacity times area; None shows all.
 
     Gaussians that are nowhere opaque enough to be drawn (alpha < 1/255) are left out.

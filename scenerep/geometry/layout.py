@@ -102,7 +102,7 @@ def azimuth_range(angles: np.ndarray) -> tuple[float, float]:
     gaps = np.diff(np.append(ordered, ordered[0] + 2 * np.pi))
     widest = int(np.argmax(gaps))
     start = float(ordered[(widest + 1) % len(ordered)])
-    return start, start + 2 * np.pi - float(gaps[widest])
+    return start, start + max(0.0, 2 * np.pi - float(gaps[widest]))
 
 
 def typical_lens(cameras: Sequence[Camera]) -> Camera:

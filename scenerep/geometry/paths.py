@@ -44,7 +44,8 @@ def orbit(cameras: Sequence[Camera], frames: int, points: np.ndarray | None = No
     lens, layout = typical_lens(cameras), camera_layout(cameras, points)
     t = np.arange(frames) / frames
     if layout.kind == "outward":
-        return _look_around(cameras, layout, t)
+        rise = float(np.mean([camera.world_from_camera[:3, 2] @ layout.up for camera in cameras]))
+        return _look_around(lens, cameras, layout, t, np.full(frames, rise))
     centres = np.stack([camera.centre for camera in cameras])
     offsets = centres - layout.focus
     own = azimuths(offsets, layout.up)
@@ -67,8 +68,8 @@ def orbit(cameras: Sequence[Camera], frames: int, points: np.ndarray | None = No
 
 
 def spiral(cameras: Sequence[Camera], frames: int, points: np.ndarray | None = None) -> list[Camera]:
-    """Two turns. Around the scene: a helix from the lower cameras to the higher ones and back. Otherwise the spiral of
-    LLFF (arXiv 1905.00889): around the mean camera, as wide as the cameras stand, looking at the focus.
+    """Two turns. Around the scene: a helix from the lower cameras to the higher ones and back; in a room, outwards. On
+    one side only: the spiral of LLFF (arXiv 1905.00889), around the mean camera, as wide as the cameras stand.
     """
     _check(cameras, frames)
     lens, layout = typical_lens(cameras), camera_layout(cameras, points)
@@ -82,15 +83,16 @@ def spiral(cameras: Sequence[Camera], frames: int, points: np.ndarray | None = N
         azimuth = azimuths(offsets[:1], layout.up)[0] + 4 * np.pi * t
         r, h = layout.distance * np.cos(elevation), layout.distance * np.sin(elevation)
         return [_seen_from(lens, layout, *part) for part in zip(azimuth, r, h)]
+    if layout.kind == "outward":
+        rises = np.array([camera.world_from_camera[:3, 2] @ layout.up for camera in cameras])
+        low, high = np.quantile(rises, [0.1, 0.9])
+        return _look_around(lens, cameras, layout, 2 * t, low + (high - low) * (0.5 - 0.5 * np.cos(2 * np.pi * t)))
     middle = centres.mean(axis=0)
-    direction = np.mean([camera.world_from_camera[:3, 2] for camera in cameras], axis=0)
-    outward = layout.kind == "outward"
-    target = middle + direction if outward else layout.focus
-    frame = level_look_at(middle, target, layout.up)[:3, :3]
+    frame = level_look_at(middle, layout.focus, layout.up)[:3, :3]
     extent = np.quantile(np.abs((centres - middle) @ frame), 0.75, axis=0)
     turn = 4 * np.pi * t
     local = extent * np.stack([np.cos(turn), -np.sin(turn), -np.sin(turn / 2)], axis=1)
-    poses = [level_look_at(p, p + direction if outward else target, layout.up) for p in middle + local @ frame.T]
+    poses = [level_look_at(position, layout.focus, layout.up) for position in middle + local @ frame.T]
     return [replace(lens, world_from_camera=pose) for pose in poses]
 
 
@@ -145,23 +147,23 @@ def _seen_from(lens: Camera, layout: Layout, azimuth: float, radius: float, heig
     return replace(lens, world_from_camera=level_look_at(position, layout.focus, layout.up))
 
 
-def _look_around(cameras: Sequence[Camera], layout: Layout, t: np.ndarray) -> list[Camera]:
-    """From near the middle outwards, as far up or down as the cameras look on average."""
+def _look_around(
+    lens: Camera, cameras: Sequence[Camera], layout: Layout, t: np.ndarray, rise: np.ndarray
+) -> list[Camera]:
+    """From near the middle outwards; `rise` [frames] is the sine of the angle above the horizon."""
     directions = np.stack([camera.world_from_camera[:3, 2] for camera in cameras])
-    rise = float(np.mean(directions @ layout.up))
     start, stop = azimuth_range(azimuths(directions, layout.up))
     if stop - start > 1.5 * np.pi:
         angles = start + 2 * np.pi * t
     else:
         angles = (start + stop) / 2 + _SHARE * (stop - start) / 2 * np.sin(2 * np.pi * t)
     first, second = horizontal_axes(layout.up)
-    lens = typical_lens(cameras)
     out = []
-    for angle in angles:
+    for angle, up_part in zip(angles, rise):
         level = np.cos(angle) * first + np.sin(angle) * second
         position = layout.focus + 0.5 * layout.distance * level
-        pose = level_look_at(position, position + level * np.sqrt(max(1 - rise**2, 0.0)) + rise * layout.up, layout.up)
-        out.append(replace(lens, world_from_camera=pose))
+        forward = level * np.sqrt(max(1 - up_part**2, 0.0)) + up_part * layout.up
+        out.append(replace(lens, world_from_camera=level_look_at(position, position + forward, layout.up)))
     return out
 
 
