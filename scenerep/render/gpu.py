@@ -39,8 +39,7 @@ def rasterize_gsplat(
 ) -> Rasterized:
     """Arguments as in `types.RasterizeBackend`, on a CUDA device.
 
-    Differences: no median depth; features take a second pass, so that with features the probe's `absolute` adds the
-    absolute values of two sums per pixel, one for the colour and one for the features.
+    There is no median depth, and features take a second pass.
 
     Raises: DeviceError without a CUDA device or gsplat; ConfigError for median_depth.
     """
@@ -108,20 +107,18 @@ def _gsplat(means: Tensor) -> ModuleType:
 
 
 def _listen(probe: ScreenProbe, infos: list[dict[str, Any]]) -> None:
-    """Fill `probe` from the projected centres [1, n, 2] and radii of one or two passes."""
+    """Fill `probe` from the projected centres [1, n, 2] and radii of the colour's pass and, if any, the features'."""
     radii = infos[0]["radii"][0]  # [n, 2] since gsplat 1.5, [n] before
     probe.visible = (radii > 0).all(-1) if radii.ndim == 2 else radii > 0
     gradients: dict[int, Tensor] = {}
-    absolutes: dict[int, Tensor] = {}
 
     def listener(number: int, centres: Tensor) -> None:
         def hook(gradient: Tensor) -> None:
             gradients[number] = gradient[0]
             probe.gradient = torch.stack(list(gradients.values())).sum(0)
-            if probe.wants_absolute:
+            if probe.wants_absolute and number == 0:
                 # Set by the backward pass of gsplat's blending, which has just produced `gradient`.
-                absolutes[number] = centres.absgrad[0]  # pyright: ignore[reportAttributeAccessIssue]
-                probe.absolute = torch.stack(list(absolutes.values())).sum(0)
+                probe.absolute = centres.absgrad[0]  # pyright: ignore[reportAttributeAccessIssue]
 
         if centres.requires_grad:
             centres.register_hook(hook)

@@ -52,10 +52,10 @@ def rasterize_reference(
         means[index], log_scales[index], quats[index], opacity_logits[index], camera, camera_from_world, antialiased
     )
     values = [colours(means[index], sh[index], camera_from_world, sh_degree)]
-    if features is not None:
-        values.append(features[index])
     if depth:
         values.append(ellipses.depths[:, None])
+    if features is not None:
+        values.append(features[index])
     if probe is not None:
         probe.visible = torch.zeros(len(means), dtype=torch.bool, device=means.device).index_fill_(0, index, True)
 
@@ -65,16 +65,15 @@ def rasterize_reference(
         ellipses.opacities,
         torch.cat(values, dim=1),
         _Tiles(ellipses, camera, tile_px),
-        None if probe is None else _Report(probe, index, len(means)),
+        None if probe is None else _Report(probe, index, len(means), 3 + depth),
         median_depth,
     )  # pyright: ignore[reportGeneralTypeIssues]
-    channels = 0 if features is None else features.shape[1]
     return Rasterized(
         rgb=image[..., :3] + (1 - alpha)[..., None] * background,
         alpha=alpha,
-        depth=torch.where(alpha > 0, image[..., -1] / torch.where(alpha > 0, alpha, 1), 0) if depth else None,
+        depth=torch.where(alpha > 0, image[..., 3] / torch.where(alpha > 0, alpha, 1), 0) if depth else None,
         median_depth=median if median_depth else None,
-        features=None if features is None else image[..., 3 : 3 + channels],
+        features=None if features is None else image[..., 3 + depth :],
     )
 
 
@@ -100,10 +99,13 @@ class _Tiles:
 
 
 class _Report:
-    """Writes what a backward pass found into a probe: m visible Gaussians, n in the scene."""
+    """Writes what a backward pass found into a probe: m visible Gaussians, n in the scene.
 
-    def __init__(self, probe: ScreenProbe, index: Tensor, count: int) -> None:
-        self.probe, self.index, self.count = probe, index, count
+    The absolute gradients are those of the first `channels` of the picture (and of alpha).
+    """
+
+    def __init__(self, probe: ScreenProbe, index: Tensor, count: int, channels: int) -> None:
+        self.probe, self.index, self.count, self.channels = probe, index, count, channels
 
     def write(self, gradient: Tensor, absolute: Tensor | None) -> None:
         self.probe.gradient = gradient.new_zeros(self.count, 2).index_copy_(0, self.index, gradient)
@@ -145,22 +147,24 @@ class _Blend(torch.autograd.Function):
     def backward(ctx: Any, d_image: Tensor, d_alpha: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
         grads = [torch.zeros_like(array) for array in inputs]
-        wants_absolute = ctx.report is not None and ctx.report.probe.wants_absolute
-        absolute = torch.zeros_like(grads[0]) if wants_absolute else None
+        report: _Report | None = ctx.report
+        absolute = torch.zeros_like(grads[0]) if report is not None and report.probe.wants_absolute else None
         for rows, columns, ids in ctx.tiles:
             chosen = [array[ids].requires_grad_() for array in inputs]
             with torch.enable_grad():
                 blended = _blend_tile(rows, columns, *chosen)
             outputs, upstream = (blended.image, blended.alpha), (d_image[rows, columns], d_alpha[rows, columns])
-            wanted = chosen + (blended.sigmas if wants_absolute else [])
-            found = torch.autograd.grad(outputs, wanted, upstream)
-            for total, part in zip(grads, found[:4]):
+            found = torch.autograd.grad(outputs, chosen, upstream, retain_graph=absolute is not None)
+            for total, part in zip(grads, found):
                 total.index_add_(0, ids, part)
-            if absolute is not None:
-                part = _absolute(rows, columns, chosen[0].detach(), chosen[1].detach(), found[4:])
+            if report is not None and absolute is not None:
+                d_main = upstream[0].clone()
+                d_main[..., report.channels :] = 0
+                d_sigmas = torch.autograd.grad(outputs, blended.sigmas, (d_main, upstream[1]))
+                part = _absolute(rows, columns, chosen[0].detach(), chosen[1].detach(), d_sigmas)
                 absolute.index_add_(0, ids[: len(part)], part)
-        if ctx.report is not None:
-            ctx.report.write(grads[0], absolute)
+        if report is not None:
+            report.write(grads[0], absolute)
         return *grads, None, None, None
 
 

@@ -50,7 +50,7 @@ class ScreenProbe:
     its alpha is >= 1/255 holds at least one pixel centre of the picture.
     gradient [n, 2], written by the backward pass: d loss / d projected centre, in loss per pixel; 0 where invisible.
     absolute [n, 2], likewise: the sum over the pixels of the absolute values of their contributions to `gradient`
-    (AbsGS, arXiv 2404.10484), None unless asked for.
+    (AbsGS, arXiv 2404.10484), of rgb, alpha and depth but not of the features; None unless asked for.
     A second backward pass through the same picture overwrites both.
     """
 

@@ -53,8 +53,7 @@ def test_equals_the_reference(case: str, calls: list[dict[str, Any]]):
     }
     results = []
     for function in (gpu.rasterize_gsplat, rasterize_reference):
-        # The absolute gradients of two passes add up differently: docs of rasterize_gsplat.
-        inputs, probe = with_gradients(tensors), ScreenProbe(absolute=channels is None)
+        inputs, probe = with_gradients(tensors), ScreenProbe(absolute=True)
         out = function(**inputs, camera=camera, probe=probe, **options)
         scalar_loss(out).backward()
         # gsplat inverts the pose, the reference transposes it: equal along rigid motions only.
@@ -68,8 +67,7 @@ def test_equals_the_reference(case: str, calls: list[dict[str, Any]]):
     for name, tensor in wanted_inputs.items():
         assert tensor is None or relative_error(found_inputs[name].grad, tensor.grad) < 1e-7, name
     assert relative_error(found_probe.gradient, wanted_probe.gradient) < 1e-9
-    if channels is None:
-        assert relative_error(found_probe.absolute, wanted_probe.absolute) < 1e-9
+    assert relative_error(found_probe.absolute, wanted_probe.absolute) < 1e-9
     # gsplat's radii are rounded up to whole pixels, so that it may call a little more visible.
     assert not (wanted_probe.visible & ~found_probe.visible).any()
     assert len(calls) == (1 if channels is None else 2)
