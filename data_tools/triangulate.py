@@ -1,0 +1,60 @@
+"""initial_points: the cloud that training starts from, for captures with poses and without points."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scenerep.captures import Capture, Points
+from scenerep.data_tools.hull import colours, depth_points, has_masks, hull_points, inside_hull, random_points
+from scenerep.data_tools.matching import Progress, triangulated
+from scenerep.errors import DataError
+
+# Pictures are reduced to this for finding features: more finds more points, and takes longer in proportion to the area.
+FEATURE_SIDE = 960
+# With fewer matched points than this, the scene is filled up with points that are not matched.
+ENOUGH = 5000
+FILL = 10_000
+
+
+def initial_points(
+    capture: Capture, *, max_points: int = 100_000, seed: int = 0, progress: Progress | None = None
+) -> Points:
+    """Coloured points on the scene's surfaces, from the train views only: held-out pictures stay unseen.
+
+    In this order: depth maps, if the views have them; SIFT matches triangulated with the known poses; and where these
+    are fewer than 5000, 10000 random points inside the hull of the silhouettes (pictures with alpha) or else where the
+    cameras look. Points of cut-out pictures lie inside the silhouettes' hull.
+
+    A pure function: the same capture and seed give the same points.
+
+    Args:
+        capture: With one train view at least. Its own points are not used.
+        max_points: Upper bound; a random choice is made beyond it.
+        seed: Of all random choices.
+        progress: Called as progress("features" | "matching", done, total).
+
+    Raises:
+        DataError: no train view, or a picture is missing or broken.
+    """
+    train = capture.train
+    if not train:
+        raise DataError(f"{capture.root}: the capture has no train views", "hold out fewer views")
+    rng = np.random.default_rng(seed)
+    if any(capture.views[i].depth is not None for i in train):
+        xyz, rgb = depth_points(capture, train, max_points, rng)
+        if len(xyz) >= min(ENOUGH, max_points):
+            return Points(xyz, rgb)
+    xyz, rgb = triangulated(capture, train, side=FEATURE_SIDE, progress=progress)
+    small = capture.resized(min(capture.max_side or 400, 400))
+    cut_out = has_masks(small, train)
+    if cut_out and len(xyz):
+        # One view may disagree: its silhouette may be ragged where the others' are not.
+        keep = inside_hull(small, train, xyz, misses=1)
+        xyz, rgb = xyz[keep], rgb[keep]
+    if len(xyz) < ENOUGH:
+        more = hull_points(small, train, FILL, rng) if cut_out else random_points(small, train, FILL, rng)
+        xyz, rgb = np.concatenate([xyz, more]), np.concatenate([rgb, colours(small, train, more)])
+    if len(xyz) > max_points:
+        chosen = np.sort(rng.permutation(len(xyz))[:max_points])
+        xyz, rgb = xyz[chosen], rgb[chosen]
+    return Points(xyz, rgb)
