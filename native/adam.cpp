@@ -67,6 +67,36 @@ void update_run(const Rates& k, const Arrays& a, int64_t begin, int64_t count, c
   if (i < count) update_some(k, a, begin + i, count - i, load(step + i));
 }
 
+// Bit i is set where seen[i] is not zero, for eight bytes.
+SR_INLINE uint64_t eight_bits(const uint8_t* seen) {
+  uint64_t x;
+  std::memcpy(&x, seen, sizeof x);
+  x |= x >> 4;
+  x |= x >> 2;
+  x |= x >> 1;
+  return (x & 0x0101010101010101u) * 0x0102040810204080u >> 56;  // gathers the lowest bit of every byte at the top
+}
+
+// Sixteen short rows of which some were seen: all are computed, and those not seen keep their bits.
+// `spread` has, for each pattern of four rows, a bit for each of their 4 * columns floats.
+SR_INLINE void update_block(const Rates& k, const Arrays& a, int64_t begin, int64_t columns, const uint8_t* seen,
+                            const uint16_t* spread, const float* step) {
+  const uint64_t rows = eight_bits(seen) | eight_bits(seen + 8) << 8;
+  if (rows == 0) return;
+  uint64_t floats = 0;
+  for (int q = 0; q < 4; q++) floats |= uint64_t{spread[rows >> (4 * q) & 15]} << (4 * q * columns);
+  for (int64_t j = 0; j < columns; j++) {
+    const m16 mask = mask_from_bits(floats >> (kLanes * j) & 0xffff);
+    const int64_t i = begin + j * kLanes;
+    const f16 old_p = load(a.p + i), old_m = load(a.m + i), old_v = load(a.v + i);
+    f16 m = old_m, v = old_v;
+    const f16 p = update(k, old_p, load(a.g + i), m, v, load(step + j * kLanes));
+    store(a.p + i, select(mask, p, old_p));
+    store(a.m + i, select(mask, m, old_m));
+    store(a.v + i, select(mask, v, old_v));
+  }
+}
+
 void adam_step(Matrix param, ConstMatrix grad, Matrix m, Matrix v, std::optional<Array<const uint8_t, -1>> visible,
                Array<const float, -1> column_rate, std::optional<Array<const float, -1>> row_rate, double beta1,
                double beta2, double eps, int64_t step, int64_t active) {
@@ -94,6 +124,10 @@ void adam_step(Matrix param, ConstMatrix grad, Matrix m, Matrix v, std::optional
   // The rates of as many rows as a task has: a run of whole rows is then one long vector.
   const int64_t chunk = std::max<int64_t>(1, kChunk / columns);
   const int64_t runs = active == columns && !rows ? std::min(chunk, n) : 1;
+  const bool blocks = seen && runs >= kLanes && columns <= 4;  // short rows: taken sixteen at a time
+  uint16_t spread[16] = {};
+  for (int pattern = 0; blocks && pattern < 16; pattern++)
+    for (int64_t i = 0; i < 4 * columns; i++) spread[pattern] |= (pattern >> (i / columns) & 1) << i;
   std::vector<float> steps(runs * columns + kLanes, 0.0f);
   for (int64_t i = 0; i < runs * columns; i++)
     steps[i] = static_cast<float>(column_rate.data()[i % columns] / correction1);
@@ -101,7 +135,10 @@ void adam_step(Matrix param, ConstMatrix grad, Matrix m, Matrix v, std::optional
   nb::gil_scoped_release release;
   Pool::instance().parallel_for(n, chunk, [&](int64_t begin, int64_t end) {
     std::vector<float> scaled(rows ? steps.size() : 0);
-    for (int64_t r = begin; r < end;) {
+    int64_t r = begin;
+    for (; blocks && r + kLanes <= end; r += kLanes)
+      update_block(k, a, r * columns, columns, seen + r, spread, steps.data());
+    while (r < end) {
       if (seen && !seen[r]) {
         r++;
         continue;

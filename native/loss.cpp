@@ -77,12 +77,11 @@ SR_INLINE f16 along(const Weights& g, const float* p) {
             f16(_mm512_castsi512_ps(_mm512_alignr_epi32(here, before, kLanes - kChannels * (kRadius - i)))) + \
                 f16(_mm512_castsi512_ps(_mm512_alignr_epi32(after, here, kChannels * (kRadius - i)))),        \
             sum)
-#define SR_LOADS(i) sum = fma(g.w[i], load(p - 3*(5-i)) + load(p + 3*(5-i)), sum)
-#ifndef NL
-#define NL 2
-#endif
-#define SR_ONE(i) if (i < NL) SR_LOADS(i); else SR_PAIR(i)
-  SR_ONE(0); SR_ONE(1); SR_ONE(2); SR_ONE(3); SR_ONE(4);
+  SR_PAIR(0);
+  SR_PAIR(1);
+  SR_PAIR(2);
+  SR_PAIR(3);
+  SR_PAIR(4);
 #undef SR_PAIR
   return sum;
 #else
@@ -586,7 +585,8 @@ void target_statistics(Any target, std::optional<Mask> mask, Array<float, 2, -1,
 }  // namespace
 
 void bind_loss(nb::module_& m) {
-  nb::class_<Workspace>(m, "LossWorkspace").def(nb::init<>());
+  nb::class_<Workspace>(m, "LossWorkspace", "Memory that calls keep. One at a time works on it; a second one waits.")
+      .def(nb::init<>());
   m.def("l1_ssim", &l1_ssim, nb::arg("image").noconvert(), nb::arg("target").noconvert(),
         nb::arg("statistics").noconvert().none(), nb::arg("mask").noconvert().none(), nb::arg("lambda_"),
         nb::arg("gradient").noconvert().none(), nb::arg("workspace"),
