@@ -34,7 +34,7 @@ class Source:
         Raises:
             DataError: if neither is there.
         """
-        from scenerep.data_tools import open_capture
+        from scenerep.data_tools.open import open_capture
 
         if data is None and self.run is None:
             raise DataError(f"{self.path} does not say which capture it was made from", "name it with --data")

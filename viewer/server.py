@@ -93,7 +93,8 @@ class SceneServer:
 
     def stop(self) -> None:
         """Close all connections and free the port."""
-        self.server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.server.stop()
 
     def _set_up(self, scene: Gaussians) -> None:
         """Scale, up and the first look, from the cameras if there are any, else from the scene."""
