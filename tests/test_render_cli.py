@@ -109,7 +109,7 @@ def test_render_pictures(run_dir: Path, capture_dir: Path, capsys: pytest.Captur
     # View N is what the photograph N shows.
     assert main(["render", str(run_dir), "--view", "3", "--out", str(run_dir.parent / "v.png")]) == 0
     drawn = read_png(run_dir.parent / "v.png").astype(int)
-    photo = read_png(sorted((capture_dir / "images").iterdir()[3])).astype(int)
+    photo = read_png(sorted((capture_dir / "images").iterdir())[3]).astype(int)
     assert np.abs(drawn - photo).max() <= 1
     assert main(["render", str(run_dir), "--view", "0", "--depth", "--out", str(run_dir.parent / "d.png")]) == 0
     assert read_png(run_dir.parent / "d.png").std() > 10

@@ -22,6 +22,7 @@ from scenerep import metrics
 from scenerep.captures import Capture
 from scenerep.errors import ConfigError, DataError, DeviceError
 from scenerep.evaluation.pictures import Rgb, flatten
+from scenerep.metrics.multiscale import SMALLEST as MS_SSIM_SMALLEST
 from scenerep.render import render
 from scenerep.render.types import Backend
 from scenerep.scenes import Gaussians
@@ -156,7 +157,7 @@ def _score(
         index=i,
         psnr=metrics.psnr(image, truth, mask=valid),
         ssim=metrics.ssim(image, truth, mask=valid),
-        ms_ssim=metrics.ms_ssim(image, truth) if min(truth.shape[:2]) >= metrics.MS_SSIM_MIN_SIDE else None,
+        ms_ssim=metrics.ms_ssim(image, truth) if min(truth.shape[:2]) >= MS_SSIM_SMALLEST else None,
         lpips=_lpips(image, truth),
         psnr_masked=metrics.psnr(image, truth, mask=inside) if measured else None,
         ssim_masked=metrics.ssim(image, truth, mask=inside) if measured else None,
