@@ -31,4 +31,5 @@ NB_MODULE(SCENEREP_MODULE, m) {
   scenerep::bind_rasterize(m);
   scenerep::bind_loss(m);
   scenerep::bind_adam(m);
+  scenerep::bind_noise(m);
 }

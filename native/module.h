@@ -17,5 +17,6 @@ using Array = nb::ndarray<T, nb::shape<Shape...>, nb::c_contig, nb::device::cpu>
 void bind_rasterize(nb::module_& m);
 void bind_loss(nb::module_& m);
 void bind_adam(nb::module_& m);
+void bind_noise(nb::module_& m);
 
 }  // namespace scenerep

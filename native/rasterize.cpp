@@ -155,7 +155,9 @@ class Rasterizer {
 
   void parameter_gradients(FloatsOut means, FloatsOut log_scales, FloatsOut quats, FloatsOut opacity_logits, FloatsOut sh,
                            std::optional<FloatsOut> screen, std::optional<FloatsOut> screen_absolute,
-                           std::optional<nb::ndarray<double, nb::c_contig, nb::device::cpu>> pose, bool keep_invisible) {
+                           std::optional<nb::ndarray<double, nb::c_contig, nb::device::cpu>> pose, bool keep_invisible,
+                           std::optional<FloatsOut> screen_norm, std::optional<FloatsOut> screen_count,
+                           float opacity_weight, float scale_weight) {
     const Parameters& p = frame_.parameters;
     require(gathered_, "backward_colour comes first");
     const size_t n = count();
@@ -164,9 +166,12 @@ class Rasterizer {
             "gradient arrays disagree with the parameters");
     require(!screen || screen->size() == 2 * n, "screen gradients must be [n, 2]");
     require(!screen_absolute || screen_absolute->size() == 2 * n, "screen gradients must be [n, 2]");
+    require(screen_norm.has_value() == screen_count.has_value(), "screen_norm and screen_count go together");
+    require(!screen_norm || (screen_norm->size() == n && screen_count->size() == n), "screen sums must be [n]");
     require(!pose || pose->size() == 12, "the pose gradient must be [3, 4]");
     Gradients out{means.data(), log_scales.data(), quats.data(), opacity_logits.data(), sh.data(), data_or_null(screen),
-                  data_or_null(screen_absolute), data_or_null(pose), keep_invisible};
+                  data_or_null(screen_absolute), data_or_null(pose), data_or_null(screen_norm), data_or_null(screen_count),
+                  opacity_weight, scale_weight, keep_invisible};
     nb::gil_scoped_release release;
     Clock clock(frame_.seconds);
     scenerep::parameter_gradients(frame_, out, with_depth_);
@@ -256,7 +261,9 @@ void bind_rasterize(nb::module_& m) {
       .def("backward_features", &Rasterizer::backward_features)
       .def("parameter_gradients", &Rasterizer::parameter_gradients, nb::arg("means"), nb::arg("log_scales"),
            nb::arg("quats"), nb::arg("opacity_logits"), nb::arg("sh"), nb::arg("screen").none(),
-           nb::arg("screen_absolute").none(), nb::arg("pose").none(), nb::arg("keep_invisible"))
+           nb::arg("screen_absolute").none(), nb::arg("pose").none(), nb::arg("keep_invisible"),
+           nb::arg("screen_norm").none() = nb::none(), nb::arg("screen_count").none() = nb::none(),
+           nb::arg("opacity_weight") = 0.0f, nb::arg("scale_weight") = 0.0f)
       .def("visible", &Rasterizer::visible)
       .def("statistics", &Rasterizer::statistics)
       .def("contributions", &Rasterizer::contributions);

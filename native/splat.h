@@ -73,6 +73,10 @@ struct Gradients {
   float* screen;      // [n, 2] or null: dL/d(projected centre), px
   float* screen_abs;  // [n, 2] or null
   double* pose;       // [12] or null: dL/d camera_from_world, rows of [R | t]
+  // Bookkeeping of training, null or 0 if not wanted.
+  float* screen_norm;   // [n], added to: |dL/d(projected centre)| in half picture sizes
+  float* screen_count;  // [n], added to: 1 for each time that a Gaussian is visible
+  float opacity_weight, scale_weight;  // gradients of these times the sum of opacities and of standard deviations
   bool keep_invisible;  // rows of invisible Gaussians and inactive SH columns are left as they are instead of zeroed
 };
 

@@ -151,7 +151,9 @@ void gradients16(const Parameters& p, const View& view, const Record* records, c
     for (int c = 0; c < 3; c++) v_sh[3 * k + c] = basis[k] * v_colour[c];
   for (int i = 3 * active; i < 48; i++) v_sh[i] = zero;
 
-  const f16 v_logit[1] = {G * (f16(1.0f) - g.opacity)};
+  const f16 one = 1.0f;
+  const f16 v_logit[1] = {(one - g.opacity) * fma(f16(out.opacity_weight), g.opacity, G)};
+  for (int k = 0; k < 3; k++) v_scale[k] = fma(f16(out.scale_weight), g.scale[k], v_scale[k]);
   store_rows<3>(out.means, rows.ids, rows.count, v_mean);
   store_rows<3>(out.log_scales, rows.ids, rows.count, v_scale);
   store_rows<4>(out.quats, rows.ids, rows.count, v_quat);
@@ -168,6 +170,15 @@ void gradients16(const Parameters& p, const View& view, const Record* records, c
   if (out.screen_abs != nullptr) {
     const f16 v[2] = {f16(kLn2) * s[10], f16(kLn2) * s[11]};  // the exponent's slopes are in base 2
     store_rows<2>(out.screen_abs, rows.ids, rows.count, v);
+  }
+  if (out.screen_norm != nullptr) {
+    const f16 nx = v_x * f16(0.5f * static_cast<float>(view.width)), ny = v_y * f16(0.5f * static_cast<float>(view.height));
+    alignas(64) float norm[kLanes];
+    store(norm, sqrt(fma(nx, nx, ny * ny)));
+    for (int lane = 0; lane < rows.count; lane++) {
+      out.screen_norm[rows.ids[lane]] += norm[lane];
+      out.screen_count[rows.ids[lane]] += 1.0f;
+    }
   }
   if (pose != nullptr) {
     // local = R mean + t; T = J R; the view direction starts at the centre -R^T t. Sums over lanes in double.

@@ -1,0 +1,72 @@
+"""What all strategies share: the interface, and long-axis splitting."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from scenerep.splats.config import DensifyConfig
+from scenerep.splats.model import Model
+
+# Two children at +-0.8 sigma with 0.6 sigma have the variance of their parent along the split axis
+# (0.8^2 + 0.6^2 = 1).
+_OFFSET = 0.8
+_SHRINK = 0.6
+
+
+class Strategy(Protocol):
+    """Called every `densify.every` steps while the progress is below `densify.refine_until`."""
+
+    def __init__(self, config: DensifyConfig, budget: int, initial: int, scene_scale: float) -> None: ...
+
+    def refine(self, model: Model, progress: float, previous: float, rng: np.random.Generator) -> None:
+        """Adds, moves and removes Gaussians; never leaves more than the budget. Forgets the model's statistics.
+
+        previous: The progress at the refinement before. All state is in the model, so that a resumed run goes on alike.
+        """
+        ...
+
+
+def rotation_matrices(quats: np.ndarray) -> np.ndarray:
+    """[n, 3, 3] from wxyz quaternions [n, 4] of any length but zero."""
+    w, x, y, z = (quats / np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), 1e-12)).T
+    return np.stack(
+        [
+            *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+            *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+            *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+        ],
+        axis=1,
+    ).reshape(-1, 3, 3)
+
+
+def logit(opacity: np.ndarray) -> np.ndarray:
+    opacity = np.clip(opacity, 1e-4, 1 - 1e-4)
+    return np.log(opacity / (1 - opacity))
+
+
+def split_long_axis(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Two children for each Gaussian, side by side along its longest axis, together of its variance and mass."""
+    n = np.arange(len(values["means"]))
+    axis = np.argmax(values["log_scales"], axis=1)
+    direction = rotation_matrices(values["quats"])[n, :, axis]
+    shift = direction * (_OFFSET * np.exp(values["log_scales"][n, axis]))[:, None]
+    children = {name: a.copy() for name, a in values.items()}
+    children["log_scales"][n, axis] += np.log(_SHRINK)
+    opacity = 1.0 / (1.0 + np.exp(-values["opacity_logits"]))
+    children["opacity_logits"] = logit(np.minimum(opacity * (0.5 / _SHRINK), 0.99)).astype(np.float32)
+    other = {name: a.copy() for name, a in children.items()}
+    children["means"] = values["means"] + shift
+    other["means"] = values["means"] - shift
+    return children, other
+
+
+def draw(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` different rows, drawn with probabilities proportional to the weights [n] (Efraimidis, Spirakis)."""
+    usable = np.flatnonzero(weights > 0)
+    count = min(count, len(usable))
+    if count <= 0:
+        return np.zeros(0, dtype=np.int64)
+    keys = np.log(np.maximum(rng.random(len(usable)), 1e-300)) / weights[usable]
+    return np.sort(usable[np.argpartition(-keys, count - 1)[:count]])

@@ -1,0 +1,238 @@
+"""One optimiser step: render, compare, differentiate, update. The CPU engine runs on native kernels and numpy arrays;
+`engine_torch.py` does the same with torch, for CUDA and as the plain version that tests compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from scenerep.geometry.cameras import Camera
+from scenerep.native import native
+from scenerep.splats.config import SplatsConfig
+from scenerep.splats.model import Model
+from scenerep.splats.schedule import Rates
+from scenerep.splats.targets import Target
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-15
+_STATISTICS_BYTES = 1 << 29
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """What one step depends on besides the model.
+
+    step: 1 at the first. key: (view, level), names the target in caches; None if it changes from step to step.
+    exposure: [3, 4] float32, picture = rgb @ exposure[:, :3].T + exposure[:, 3], or None. `opacity_weight` and
+    `scale_weight` are those of the mean opacity and mean standard deviation in the loss; `noise` of the random walk.
+    """
+
+    step: int
+    target: Target
+    camera: Camera
+    key: tuple[int, int] | None
+    background: np.ndarray
+    sh_degree: int
+    rates: Rates
+    opacity_weight: float
+    scale_weight: float
+    depth_weight: float
+    noise: float
+    statistics: bool
+    exposure: np.ndarray | None = None
+    want_pose: bool = False
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """loss: of picture and depth before the update. Gradients [3, 4] of the exposure and of camera_from_world."""
+
+    loss: float
+    exposure: np.ndarray | None
+    pose: np.ndarray | None
+
+
+class Engine(Protocol):
+    def step(self, given: StepInput) -> StepOutput: ...
+
+    def synchronise(self) -> None:
+        """Brings `model` up to date, before anybody reads or changes it."""
+        ...
+
+    def reload(self) -> None:
+        """Takes over a changed `model`."""
+        ...
+
+
+class NativeEngine:
+    """Works in place on the model's arrays."""
+
+    def __init__(self, model: Model, config: SplatsConfig, seed: int) -> None:
+        self._native = native()
+        self._model, self._config, self._seed = model, config, seed
+        self._raster = self._native.Rasterizer()
+        self._loss_workspace = self._native.LossWorkspace()
+        self._grads: dict[str, np.ndarray] = {}
+        self._visible = np.zeros(0, dtype=np.uint8)
+        self._pictures: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}
+        self._statistics: dict[tuple[int, int], np.ndarray] = {}
+        self._statistics_free = _STATISTICS_BYTES
+
+    def synchronise(self) -> None:
+        return
+
+    def reload(self) -> None:
+        return
+
+    def step(self, given: StepInput) -> StepOutput:
+        self._native = native()  # keeps the pool at torch's number of threads
+        self._make_room()
+        model, raster, camera = self._model, self._raster, given.camera
+        n = model.count
+        params = model.params
+        rgb, alpha, depth, v_rgb = self._buffers(camera)
+        use_depth = given.target.depth is not None and given.depth_weight > 0
+        raster.prepare(
+            *params.values(),
+            np.ascontiguousarray(camera.camera_from_world[:3]),
+            np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
+            camera.width,
+            camera.height,
+            given.sh_degree,
+            self._config.antialiased,
+        )
+        raster.blend_colour(rgb, alpha, depth if use_depth else None, None, [float(b) for b in given.background])
+        loss, v_exposure = self._picture_loss(given, rgb, v_rgb)
+        v_alpha = v_depth = None
+        if use_depth:
+            depth_loss, v_alpha, v_depth = _depth_loss(given, alpha, depth)
+            loss += depth_loss
+
+        raster.backward_colour(rgb, alpha, depth if use_depth else None, v_rgb, v_alpha, v_depth, False)
+        visible = self._visible[:n]
+        raster.visible(visible)
+        pose = np.zeros((3, 4)) if given.want_pose else None
+        grads = {name: g[:n] for name, g in self._grads.items()}
+        raster.parameter_gradients(
+            *grads.values(),
+            None,
+            None,
+            pose,
+            True,
+            model.screen_norm[:n] if given.statistics else None,
+            model.screen_count[:n] if given.statistics else None,
+            given.opacity_weight / n,
+            given.scale_weight / (3 * n),
+        )
+        self._update(given, params, grads, visible)
+        return StepOutput(loss, v_exposure, pose)
+
+    def _make_room(self) -> None:
+        if len(self._visible) < self._model.capacity:
+            # Rows out of view and columns of unused SH degrees are never written nor read: zeros are for tidiness.
+            self._grads = {name: np.zeros_like(a) for name, a in self._model.all.items()}
+            self._visible = np.zeros(self._model.capacity, dtype=np.uint8)
+
+    def _buffers(self, camera: Camera) -> tuple[np.ndarray, ...]:
+        size = (camera.height, camera.width)
+        if size not in self._pictures:
+            if len(self._pictures) > 8:
+                self._pictures.clear()
+            shapes = ((*size, 3), size, size, (*size, 3))
+            self._pictures[size] = tuple(np.empty(shape, dtype=np.float32) for shape in shapes)
+        return self._pictures[size]
+
+    def _picture_loss(self, given: StepInput, rgb: np.ndarray, v_rgb: np.ndarray) -> tuple[float, np.ndarray | None]:
+        """Loss and, in `v_rgb`, its gradient; gradient of the exposure if there is one."""
+        picture = rgb
+        if given.exposure is not None:
+            picture = rgb @ given.exposure[:, :3].T + given.exposure[:, 3]
+        target = given.target
+        loss, _, _ = self._native.l1_ssim(
+            picture,
+            target.rgb,
+            self._target_statistics(given),
+            target.mask,
+            self._config.loss.ssim,
+            v_rgb,
+            self._loss_workspace,
+        )
+        if given.exposure is None:
+            return loss, None
+        flat, v = rgb.reshape(-1, 3), v_rgb.reshape(-1, 3)
+        v_exposure = np.concatenate([v.T @ flat, v.sum(axis=0)[:, None]], axis=1)
+        np.matmul(v.copy(), given.exposure[:, :3], out=v)
+        return loss, v_exposure
+
+    def _target_statistics(self, given: StepInput) -> np.ndarray | None:
+        if given.key is None:
+            return None
+        found = self._statistics.get(given.key)
+        if found is None:
+            target = given.target
+            size = 2 * target.rgb.size * 4
+            if size > self._statistics_free:
+                return None
+            found = np.empty((2, *target.rgb.shape), dtype=np.float32)
+            self._native.target_statistics(target.rgb, target.mask, found, self._loss_workspace)
+            self._statistics[given.key] = found
+            self._statistics_free -= size
+        return found
+
+    def _update(
+        self, given: StepInput, params: dict[str, np.ndarray], grads: dict[str, np.ndarray], visible: np.ndarray
+    ) -> None:
+        model, n = self._model, self._model.count
+        for name, param in params.items():
+            width = param.size // max(n, 1)
+            flat = (n, width)
+            if name == "sh":
+                rates = np.full(width, given.rates.sh, dtype=np.float32)
+                rates[:3] = given.rates.sh0
+                active = 3 * (given.sh_degree + 1) ** 2
+            else:
+                rates = np.full(width, getattr(given.rates, name), dtype=np.float32)
+                active = width
+            self._native.adam_step(
+                param.reshape(flat),
+                grads[name].reshape(flat),
+                model.first[name][:n].reshape(flat),
+                model.second[name][:n].reshape(flat),
+                visible,
+                rates,
+                None,
+                BETA1,
+                BETA2,
+                EPSILON,
+                given.step,
+                active,
+            )
+        if given.noise > 0:
+            self._native.add_noise(
+                params["means"],
+                params["log_scales"],
+                params["quats"],
+                params["opacity_logits"],
+                self._seed,
+                given.step,
+                given.noise,
+            )
+
+
+def _depth_loss(given: StepInput, alpha: np.ndarray, weighted: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Mean absolute error of the expected depth where both are known, and its gradients by alpha and weighted depth."""
+    truth = given.target.depth
+    assert truth is not None
+    known = (truth > 0) & (alpha > 0.5)
+    if given.target.mask is not None:
+        known &= given.target.mask != 0
+    safe = np.where(known, alpha, 1.0)
+    error = np.where(known, weighted / safe - truth, 0.0)
+    weight = given.depth_weight / max(1, int(known.sum()))
+    v = np.sign(error) * (weight / safe)
+    return (
+        weight * float(np.abs(error).sum()),
+        np.ascontiguousarray(-v * weighted / safe, dtype=np.float32),
+        np.ascontiguousarray(v, dtype=np.float32),
+    )

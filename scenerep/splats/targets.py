@@ -1,0 +1,76 @@
+"""The training pictures at every resolution, 8 bits until used, and what the loss keeps about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenerep.captures import Capture
+from scenerep.captures.resample import area_average
+from scenerep.geometry.cameras import Camera
+
+
+@dataclass(frozen=True)
+class Target:
+    """One training picture at one resolution.
+
+    rgb: uint8 [h, w, 3], over the background; float32 where the background is drawn anew at each step.
+    mask: uint8 [h, w], 1 = compare, or None. depth: float32 [h, w], 0 = unknown, or None.
+    """
+
+    camera: Camera
+    rgb: np.ndarray
+    mask: np.ndarray | None
+    depth: np.ndarray | None
+
+
+class Targets:
+    """Loads and shrinks the pictures of a capture's training views; small ones are kept in memory.
+
+    Args:
+        capture: Pictures at the training resolution.
+        background: Colour [3] in [0, 1] under transparent pictures, or None if it is drawn anew at each step.
+        keep_bytes: Shrunk pictures are kept while they fit; beyond that they are made anew.
+    """
+
+    def __init__(self, capture: Capture, background: np.ndarray | None, keep_bytes: int = 1 << 30) -> None:
+        self._capture = capture
+        self._background = background
+        self._kept: dict[tuple[int, int], Target] = {}
+        self._free = keep_bytes
+
+    def get(self, view: int, level: int, background: np.ndarray) -> Target:
+        """The picture of a view, halved `level` times, over a background [3] in [0, 1]."""
+        found = self._kept.get((view, level))
+        if found is None:
+            found = self._load(view, level)
+            size = found.rgb.nbytes + sum(a.nbytes for a in (found.mask, found.depth) if a is not None)
+            if size <= self._free:
+                self._free -= size
+                self._kept[view, level] = found
+        if found.rgb.shape[2] == 3:
+            return found
+        return Target(found.camera, over(found.rgb, background), found.mask, found.depth)
+
+    def _load(self, view: int, level: int) -> Target:
+        camera, rgb = self._capture.camera(view), self._capture.image(view)
+        mask, depth = self._capture.mask(view), self._capture.depth(view)
+        if level:
+            w, h = max(1, camera.width >> level), max(1, camera.height >> level)
+            camera = camera.resized(w, h)
+            rgb = area_average(rgb, w, h)
+            if mask is not None:  # a pixel counts if all that it was made of does
+                mask = area_average((mask * 255).astype(np.uint8), w, h) == 255
+            if depth is not None:
+                rows, columns = (np.arange(n) * s // n for n, s in ((h, depth.shape[0]), (w, depth.shape[1])))
+                depth = depth[rows][:, columns]
+        if rgb.shape[2] == 4 and self._background is not None:
+            rgb = np.round(over(rgb, self._background) * 255.0).astype(np.uint8)
+        return Target(camera, np.ascontiguousarray(rgb), None if mask is None else mask.astype(np.uint8), depth)
+
+
+def over(straight: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """A picture with straight alpha, uint8 [h, w, 4], over a colour [3] in [0, 1]: float32 [h, w, 3] in [0, 1]."""
+    alpha = straight[..., 3:].astype(np.float32) / 255.0
+    return straight[..., :3] * (alpha / 255.0) + (1.0 - alpha) * background.astype(np.float32)
