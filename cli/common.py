@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -48,6 +49,13 @@ def print_table(rows: list[tuple[str, str]]) -> None:
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
     sys.stdout.flush()
+
+
+def short(path: Path) -> str:
+    """A path as a user in this folder would type it."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd())) or "."
+    return str(path)
 
 
 def format_bytes(count: float) -> str:
@@ -106,10 +114,14 @@ class Interrupts:
     """While entered, SIGINT and SIGTERM only set `requested`, so that work can stop where it can be saved.
 
     A second one raises KeyboardInterrupt at once, for users who will not wait.
+
+    Args:
+        notice: What to tell the user when the first one comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notice: str = "") -> None:
         self.requested = False
+        self._notice = notice
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -127,11 +139,25 @@ class Interrupts:
             raise KeyboardInterrupt
         self.requested = True
         # os.write: print may be in the middle of a line, and it is not allowed to be entered twice.
-        os.write(2, b"\nstopping after this step; once more to stop at once\n")
+        os.write(2, f"\n{self._notice}\n".encode() if self._notice else b"\n")
 
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _user_facing() -> Iterator[None]:
+    """Warnings as one line each; SIGTERM cleans up as SIGINT does, so that no half-written files stay behind."""
+    in_main = threading.current_thread() is threading.main_thread()  # signals can be caught nowhere else
+    before = signal.signal(signal.SIGTERM, _raise_interrupt) if in_main else None
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *args, **kwargs: say(f"warning: {message}")
+        try:
+            yield
+        finally:
+            if in_main:
+                signal.signal(signal.SIGTERM, before)
 
 
 def run_command(command: Callable[[], int | None]) -> int:
@@ -139,11 +165,9 @@ def run_command(command: Callable[[], int | None]) -> int:
 
     SCENEREP_DEBUG=1 shows the traceback of a SceneRepError too; all other exceptions are bugs and always show theirs.
     """
-    warnings.showwarning = lambda message, *args, **kwargs: say(f"warning: {message}")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _raise_interrupt)  # so that half-written files are removed then too
     try:
-        return command() or EXIT_DONE
+        with _user_facing():
+            return command() or EXIT_DONE
     except SceneRepError as error:
         if os.environ.get("SCENEREP_DEBUG") == "1":
             raise
@@ -155,6 +179,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         say("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `scenerep info x | head`
-        with contextlib.suppress(OSError):
+        # Python flushes stdout once more at exit, which would complain again.
+        with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR

@@ -44,9 +44,10 @@ def _run(path: Path) -> dict[str, Any]:
     run = Run.open(path)
     found: dict[str, Any] = {"kind": "run", **summarize(run), "data": str(run.data), "config": run.config}
     evaluation = run.path / "eval" / "eval.json"
-    if evaluation.is_file():  # the whole measurement counts more than the trainer's own
+    if evaluation.is_file():
         measured = json.loads(evaluation.read_text("utf-8"))
-        found |= {key: measured[key] for key in ("psnr", "ssim") if key in measured}
+        if measured.get("step") == found["step"]:  # the whole measurement counts more than the trainer's own
+            found |= {key: measured[key] for key in ("psnr", "ssim") if key in measured}
     return found | _bounds(run.scene())
 
 

@@ -24,7 +24,7 @@ def build_app() -> SubcommandApp:
     """All commands, in the order in which they are used."""
     app = SubcommandApp()
     _mount(app, "data", "Make captures: from photos, from a video, synthetic; check one.")
-    app.command(train.app, name="train", help="Train a scene on a capture.")
+    app.command(train.build_app(), name="train", help="Train a scene on a capture.")
     app.command(name="resume")(resume.resume)
     for name in ("eval", "render", "export"):
         _mount(app, name)

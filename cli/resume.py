@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from scenerep.cli.common import EXIT_DONE, say
+from scenerep.cli.common import EXIT_DONE, say, short
 from scenerep.cli.training import find_points, load_points, open_training_capture, report, run_training, save_points
 from scenerep.errors import ConfigError
 
@@ -53,9 +53,12 @@ def resume(
         capture = capture.with_points(points)
     found.set_config(config)
     found.rewind(done)
-    say(f"resuming {found.path} at step {done}")
+    say(f"resuming {short(found.path)} at step {done}")
     code = run_training(found, capture, config, viewer=viewer, port=port, tensorboard=tensorboard)
     if code == EXIT_DONE:
+        last = found.latest_checkpoint(names=())
+        if last is not None and last.step == done:
+            say("the budget was used up already; give a larger one with --minutes or --steps")
         report(found, json=json)
     return code
 
@@ -68,5 +71,7 @@ def _new_budget(config: Any, steps: int | None, minutes: float | None, done: int
     if minutes is not None and minutes * 60 <= seconds:
         hint = f"--minutes counts from the beginning: give more than {seconds / 60:.1f}"
         raise ConfigError(f"the run was trained for {seconds / 60:.1f} minutes already", hint)
-    asked = {name: value for name, value in (("steps", steps), ("minutes", minutes)) if value is not None}
-    return dataclasses.replace(config, **asked)
+    if steps is None and minutes is None:
+        return config
+    # Whichever was asked for rules alone: the budget of before is spent, or was the other one.
+    return dataclasses.replace(config, steps=steps, minutes=minutes)

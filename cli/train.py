@@ -16,6 +16,10 @@ from scenerep.cli.training import find_points, open_training_capture, report, ru
 from scenerep.registry import METHODS, Method, load
 
 
+_SIDES = {"fast": 480, "medium": 640, "high": 960}
+"""Longer side of the pictures by quality, in pixels: what a CPU gets through often enough in the time it has."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
     """What every method's training is told, whatever the method."""
@@ -25,7 +29,7 @@ class TrainOptions:
     out: Path | None = None
     """The run's folder. Default: runs/CAPTURE/METHOD/TIME, with a link `latest` beside it."""
     max_side: int | None = None
-    """Reduce pictures to this longer side, in pixels. Default: what the quality asks for."""
+    """Reduce pictures to this longer side, in pixels. Default: 480 for fast, 640 for medium, 960 for high quality."""
     test_every: int = 8
     """Hold out every n-th picture to measure quality on; 0 trains on all (where the capture does not say itself)."""
     seed: int = 0
@@ -44,9 +48,11 @@ class TrainOptions:
 
 def train(method: str, options: TrainOptions, config: Any) -> int:
     """Trains `method` on a capture; see TrainOptions."""
+    from scenerep.io.camera_path import write_camera_path
     from scenerep.runs import Run, default_run_path, link_latest
 
-    capture = open_training_capture(options.data, options.max_side, options.test_every)
+    max_side = options.max_side or _SIDES[getattr(config, "quality", "medium")]
+    capture = open_training_capture(options.data, max_side, options.test_every)
     points = None
     if capture.points is None or len(capture.points) == 0:
         points = find_points(capture, options.seed)
@@ -58,11 +64,12 @@ def train(method: str, options: TrainOptions, config: Any) -> int:
         config,
         options.data,
         seed=options.seed,
-        max_side=options.max_side,
+        max_side=max_side,
         test_every=options.test_every,
         overwrite=options.overwrite,
     )
     try:
+        write_camera_path([capture.camera(i) for i in capture.train], run.path / "cameras.json")
         if points is not None:
             save_points(run.path / "points.npz", points)
         code = run_training(
@@ -94,6 +101,9 @@ def _command(name: str, method: Method) -> Callable[..., int]:
     return command
 
 
-app = SubcommandApp()
-for _name, _method in METHODS.items():
-    app.command(name=_name, help=_method.help)(_command(_name, _method))
+def build_app() -> SubcommandApp:
+    """One command for each method of the registry."""
+    app = SubcommandApp()
+    for name, method in METHODS.items():
+        app.command(name=name, help=method.help)(_command(name, method))
+    return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from scenerep.cli.common import (
     print_json,
     print_table,
     say,
+    short,
     stage_progress,
 )
 from scenerep.cli.display import TrainingDisplay
@@ -89,9 +90,9 @@ def run_training(
     train = load(METHODS[run.method].train)
     with (
         run.locked(),
-        _live_view(run, capture, viewer, port) as show,
+        Interrupts("stopping after this step; once more to stop at once") as interrupts,
+        _live_view(run, capture, viewer, port, lambda: interrupts.requested) as show,
         _scalars(run.path, tensorboard) as write_scalars,
-        Interrupts() as interrupts,
         TrainingDisplay() as display,
         contextlib.closing(train(run, capture, config)) as events,
     ):
@@ -103,7 +104,7 @@ def run_training(
                 break
     if interrupts.requested:
         saved = run.latest_checkpoint(names=())
-        say(f"interrupted; saved at step {saved.step if saved else 0}\nresume with: scenerep resume {run.path}")
+        say(f"interrupted; saved at step {saved.step if saved else 0}\nresume with: scenerep resume {short(run.path)}")
         return EXIT_INTERRUPTED
     return EXIT_DONE
 
@@ -120,10 +121,10 @@ def report(run: Run, *, json: bool) -> None:
         ("Gaussians", f"{summary['count']}"),
         ("training", _or_unknown(summary["minutes"], "{:.2f} minutes") + f", {summary['step']} steps"),
         ("size", format_bytes(summary["bytes"]) + " as float32"),
-        ("run", summary["run"]),
+        ("run", short(run.path)),
     ]
     print_table(rows)
-    place = summary["run"]
+    place = short(run.path)
     print(f"\nnext:  scenerep eval {place}\n       scenerep view {place}\n       scenerep export {place} scene.ply")
 
 
@@ -151,24 +152,29 @@ def _or_unknown(value: float | None, text: str) -> str:
 
 
 @contextlib.contextmanager
-def _live_view(run: Run, capture: Capture, wanted: bool, port: int) -> Iterator[Any]:
-    """Gives a function that shows an event and, every few seconds, the scene as it is."""
+def _live_view(
+    run: Run, capture: Capture, wanted: bool, port: int, cancelled: Callable[[], bool]
+) -> Iterator[Callable[[Event], None]]:
+    """Gives a function that shows an event, and every few seconds the scene as it is; it blocks while paused."""
     if not wanted:
         yield lambda event: None
         return
     from scenerep.viewer.live import LiveView
 
-    view = LiveView(port, capture=capture)
+    view = LiveView(port, capture=capture, min_seconds=_SNAPSHOT_SECONDS)
+    say(f"watch the training at {view.url} (this machine only)")
     last = -_SNAPSHOT_SECONDS
 
     def show(event: Event) -> None:
         nonlocal last
-        now = time.monotonic()
-        if run.snapshot is not None and isinstance(event, Step) and now - last >= _SNAPSHOT_SECONDS:
-            view.update(run.snapshot(), event)
-            last = time.monotonic()
-        elif run.snapshot is None and isinstance(event, Saved):
+        if isinstance(event, Saved) and run.snapshot is None:
             view.update(run.scene(), event)
+        elif isinstance(event, Step) and time.monotonic() - last >= _SNAPSHOT_SECONDS:
+            view.update(run.snapshot() if run.snapshot else None, event)
+            last = time.monotonic()
+        elif isinstance(event, Evaluated):
+            view.update(None, event)
+        view.hold(cancelled)
 
     try:
         yield show
@@ -177,7 +183,7 @@ def _live_view(run: Run, capture: Capture, wanted: bool, port: int) -> Iterator[
 
 
 @contextlib.contextmanager
-def _scalars(folder: Path, wanted: bool) -> Iterator[Any]:
+def _scalars(folder: Path, wanted: bool) -> Iterator[Callable[[Event], None]]:
     """Gives a function that writes an event's numbers for TensorBoard."""
     if not wanted:
         yield lambda event: None
