@@ -245,3 +245,19 @@ def test_a_million_gaussians_are_read_within_a_second() -> None:
     start = time.monotonic()
     assert len(ply.read(data)) == 1_000_000
     assert time.monotonic() - start < 1.0
+
+
+def test_the_example_of_the_documentation() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "formats" / "ply.md").read_text()
+    header, dump = (part.strip("\n") for part in text.split("```")[-4:-1:2])
+    lines = [line[9:57] for line in dump.splitlines()]
+    data = (header + "\n").encode() + bytes.fromhex(" ".join(lines))
+    scene = Gaussians(
+        np.array([[0.5, -1, 2]]),
+        np.array([[-3, -3, -4]]),
+        np.array([[1, 0, 0, 0]]),
+        np.array([2.0]),
+        np.array([[[1, 0.5, -1]]]),
+    )
+    assert ply.write(scene, ply.PlyOptions(all_bands=False)) == data
+    assert_same(ply.read(data), scene)
