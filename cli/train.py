@@ -15,7 +15,6 @@ from scenerep.cli.common import EXIT_DONE
 from scenerep.cli.training import find_points, open_training_capture, report, run_training, save_points
 from scenerep.registry import METHODS, Method, load
 
-
 _SIDES = {"fast": 480, "medium": 640, "high": 960}
 """Longer side of the pictures by quality, in pixels: what a CPU gets through often enough in the time it has."""
 

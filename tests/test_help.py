@@ -30,8 +30,9 @@ while todo:
     text = re.sub(r"\\x1b\\[[0-9;]*m", "", out.getvalue())
     pages[" ".join(path)] = [code or 0, text]
     usage = re.sub(r"\\s+", "", text.split("\\n\\n")[0])
-    if "{" in usage:
-        todo += [[*path, name] for name in usage.split("{")[1].split("}")[0].split(",")]
+    commands = re.fullmatch(r".*\\[-h\\]\\{([a-z0-9,-]+)\\}", usage)
+    if commands:
+        todo += [[*path, name] for name in commands[1].split(",")]
     if len(pages) == 1:
         first = time.process_time()
 print(json.dumps({"pages": pages, "modules": sorted(sys.modules), "seconds": first}))
@@ -40,7 +41,7 @@ print(json.dumps({"pages": pages, "modules": sorted(sys.modules), "seconds": fir
 
 @pytest.fixture(scope="module")
 def walked() -> dict:
-    done = subprocess.run([sys.executable, "-c", _WALK], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", _WALK], capture_output=True, text=True, check=True, timeout=120)
     return json.loads(done.stdout)
 
 
