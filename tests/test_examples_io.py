@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from rendered_capture import small_scene
+
 from scenerep.io import read_scene, write_scene
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
