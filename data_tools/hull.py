@@ -85,7 +85,7 @@ def random_points(capture: Capture, indices: Sequence[int], count: int, rng: np.
 def depth_points(
     capture: Capture, indices: Sequence[int], count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """xyz [n <= count, 3] and colours uint8 [n, 3] at random pixels with a known depth, the same number from each view."""
+    """xyz [n <= count, 3] and colours uint8 [n, 3] at random pixels of known depth, as many from each view."""
     xyz, rgb = [], []
     share = -(-count // max(len(indices), 1))
     for i in indices:
@@ -126,9 +126,7 @@ def _focus(capture: Capture, indices: Sequence[int]) -> tuple[np.ndarray, float]
     """The point where the cameras look, and the half width of the cube around it that the widest view spans."""
     cameras = [capture.camera(i) for i in indices]
     centre = focus_point(cameras)
-    reach = [
-        np.linalg.norm(c.centre - centre) * max(c.width / c.fx, c.height / c.fy) / 2 * np.sqrt(2) for c in cameras
-    ]
+    reach = [np.linalg.norm(c.centre - centre) * max(c.width / c.fx, c.height / c.fy) / 2 * np.sqrt(2) for c in cameras]
     return centre, float(max(np.max(reach), 1e-6))
 
 

@@ -1,6 +1,6 @@
-"""Points from matched features under known poses: SIFT, matching along epipolar lines, tracks, triangulation.
+"""Points from features matched under known poses: SIFT, matching along epipolar lines, triangulation.
 
-Letters: pixel coordinates p [n, 2] in the pinhole picture; descriptors f [n, 128] of length 1; rays o + s d with unit d.
+Letters: pixel coordinates p [n, 2] in the pinhole picture; descriptors f [n, 128] of length 1.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from scenerep.captures import Capture, View, load_picture
 from scenerep.captures.resample import area_average, fit
+from scenerep.data_tools.tracks import build_points
 from scenerep.geometry.cameras import Camera
 from scenerep.geometry.distortion import pinhole, undistort
 from scenerep.native import usable_cpus
 
-# A match may lie this far from the epipolar line, and an observation from the projected point. Keypoints are good to
-# half a pixel; the poses of phone captures to about one.
+# A match may lie this far from the epipolar line: keypoints are good to half a pixel, poses of phones to about one.
 _EPIPOLAR_PX = 1.5
-_REPROJECTION_PX = 1.5
-_MIN_ANGLE_DEG = 1.0
 # Lowe's ratio of distances. Only descriptors near the epipolar line compete, so a loose one is safe.
 _RATIO = 0.85
 # Where matches are this unlike (distance of unit vectors, 0..2), they are chance.
 _MAX_DISTANCE = 0.75
+
+# Pictures below this size are doubled before features are sought.
+_SMALL = 640
 
 Progress = Callable[[str, int, int], None]
 
@@ -59,10 +58,10 @@ def extract(view: View, side: int, limit: int) -> Features:
     options.sift.max_num_features = limit
     options.sift.peak_threshold = 0.002
     options.sift.max_num_orientations = 1
-    # Octave -1 would double the picture first, for four times the time and hardly any more tracks.
-    options.sift.first_octave = 0
     stored = view.camera
     camera = stored.resized(*fit(stored.width, stored.height, side))
+    # Octave -1 doubles the picture first: four times the time, which only small pictures are worth.
+    options.sift.first_octave = -1 if max(camera.width, camera.height) < _SMALL else 0
     image = load_picture(view.image, (stored.width, stored.height))
     grey = np.asarray(Image.fromarray(image[..., :3]).convert("L"))
     keypoints, descriptors = pycolmap.Sift(options, pycolmap.Device.cpu).extract(
@@ -144,15 +143,14 @@ def triangulated(
     capture: Capture,
     indices: Sequence[int],
     *,
-    side: int = 960,
+    side: int = 1280,
     features: int = 6000,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points xyz [m, 3] and colours uint8 [m, 3] from the views `indices`, with their pictures reduced to `side`.
 
-    Matches of several pairs join into tracks; a track is kept where its rays meet: in front of all its cameras, within
-    1.5 pixels of every keypoint, at an angle of one degree at least, and on pixels that count. Colours come from the
-    pictures in the size of `capture`.
+    A point is kept if two pixels that count (see `usable`) at least see it. Colours come from the pictures in the size
+    of `capture`.
     """
     views = [capture.views[i] for i in indices]
     sizes = [fit(view.camera.width, view.camera.height, side) for view in views]
@@ -171,23 +169,21 @@ def triangulated(
             matches.append(item)
             if progress:
                 progress("matching", done, len(pairs))
-    track, view, pixel = _tracks(found, pairs, matches)
-    if len(track) == 0:
-        return np.empty((0, 3)), np.empty((0, 3), dtype=np.uint8)
-    xyz, kept = _solve(cameras, track, view, pixel)
-    colours = np.zeros((len(xyz), 3))
+    seen = build_points(cameras, [item.pixels for item in found], pairs, matches)
+    colours, count = np.zeros((len(seen.xyz), 3)), np.zeros(len(seen.xyz))
     for place, i in enumerate(indices):
-        mine = np.flatnonzero(kept & (view == place))
+        mine = np.flatnonzero(seen.view == place)
         image, use = capture.image(i), usable(capture, i)
         h, w = image.shape[:2]
-        columns = np.clip((pixel[mine, 0] * w / cameras[place].width).astype(int), 0, w - 1)
-        rows = np.clip((pixel[mine, 1] * h / cameras[place].height).astype(int), 0, h - 1)
+        columns = np.clip((seen.pixel[mine, 0] * w / cameras[place].width).astype(int), 0, w - 1)
+        rows = np.clip((seen.pixel[mine, 1] * h / cameras[place].height).astype(int), 0, h - 1)
         if use is not None:
-            kept[mine] = use[rows, columns]
-        np.add.at(colours, track[mine], image[rows, columns, :3] * kept[mine, None])
-    count = np.bincount(track[kept], minlength=len(xyz))
+            counts = use[rows, columns]
+            mine, rows, columns = mine[counts], rows[counts], columns[counts]
+        np.add.at(colours, seen.point[mine], image[rows, columns, :3])
+        np.add.at(count, seen.point[mine], 1)
     good = count >= 2
-    return xyz[good], np.round(colours[good] / count[good, None]).astype(np.uint8)
+    return seen.xyz[good], np.round(colours[good] / count[good, None]).astype(np.uint8)
 
 
 def usable(capture: Capture, i: int) -> np.ndarray | None:
@@ -196,56 +192,3 @@ def usable(capture: Capture, i: int) -> np.ndarray | None:
     if image.shape[2] == 4 and not (image[..., 3] >= 128).all():
         return image[..., 3] >= 128 if mask is None else mask & (image[..., 3] >= 128)
     return mask
-
-
-def _tracks(found, pairs, matches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Observations (track [k], view [k], pixel [k, 2]); tracks are numbered from 0."""
-    start = np.cumsum([0] + [len(item.pixels) for item in found])
-    total = int(start[-1])
-    ends = [m + [start[i], start[j]] for (i, j), m in zip(pairs, matches)]
-    edges = np.concatenate(ends) if ends else np.empty((0, 2), dtype=np.int64)
-    graph = coo_array((np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(total, total))
-    label = connected_components(graph, directed=False)[1]
-    joined = np.flatnonzero(np.bincount(label, minlength=1)[label] >= 2)
-    track = np.unique(label[joined], return_inverse=True)[1]
-    pixels = np.concatenate([item.pixels for item in found])
-    return track, np.searchsorted(start, joined, side="right") - 1, pixels[joined]
-
-
-def _solve(cameras, track, view, pixel) -> tuple[np.ndarray, np.ndarray]:
-    """Points [m, 3] nearest to the rays of each track, and which observations [k] agree with them.
-
-    Three rounds: observations that are off (a wrong match in a track) are dropped, and the rest is solved again.
-    """
-    o, d, focal = np.empty((len(track), 3)), np.empty((len(track), 3)), np.empty(len(track))
-    for k, camera in enumerate(cameras):
-        mine = view == k
-        plane = (pixel[mine] - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-        rays = np.concatenate([plane, np.ones((len(plane), 1))], axis=1) @ camera.world_from_camera[:3, :3].T
-        o[mine], d[mine] = camera.centre, rays / np.linalg.norm(rays, axis=1, keepdims=True)
-        focal[mine] = np.sqrt(camera.fx * camera.fy)
-    count = int(track.max()) + 1
-    use = np.ones(len(track), dtype=bool)
-    off_axis = np.eye(3) - d[:, :, None] * d[:, None, :]
-    xyz = np.zeros((count, 3))
-    for _ in range(3):
-        left, right = np.zeros((count, 3, 3)), np.zeros((count, 3))
-        np.add.at(left, track[use], off_axis[use])
-        np.add.at(right, track[use], np.einsum("nij,nj->ni", off_axis[use], o[use]))
-        # A little damping keeps tracks of one ray, or of parallel ones, solvable; they fail the angle below.
-        xyz = np.linalg.solve(left + 1e-9 * np.eye(3), right[..., None])[..., 0]
-        to_point = xyz[track] - o
-        along = (to_point * d).sum(axis=1)
-        off = np.linalg.norm(to_point - along[:, None] * d, axis=1)
-        error_px = focal * off / np.maximum(along, 1e-9)
-        use = (along > 0) & (error_px < _REPROJECTION_PX)
-    # The mean direction of a track's rays: half the spread is the largest angle to it, near enough.
-    mean = np.zeros((count, 3))
-    np.add.at(mean, track[use], d[use])
-    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
-    angle = np.zeros(count)
-    cosine = np.clip((mean[track] * d).sum(axis=1), -1, 1)
-    np.maximum.at(angle, track[use], np.degrees(np.arccos(cosine[use])))
-    wide = 2 * angle >= _MIN_ANGLE_DEG
-    enough = np.bincount(track[use], minlength=count) >= 2
-    return xyz, use & (wide & enough)[track]

@@ -9,8 +9,9 @@ from scenerep.data_tools.hull import colours, depth_points, has_masks, hull_poin
 from scenerep.data_tools.matching import Progress, triangulated
 from scenerep.errors import DataError
 
-# Pictures are reduced to this for finding features: more finds more points, and takes longer in proportion to the area.
-FEATURE_SIDE = 960
+# Features are found in pictures of this size. On 43 views of a phone, two cores: 960 gives 28000 points in 6 s, 1280
+# 54000 in 11 s.
+FEATURE_SIDE = 1280
 # With fewer matched points than this, the scene is filled up with points that are not matched.
 ENOUGH = 5000
 FILL = 10_000
