@@ -53,7 +53,14 @@ struct Window {
       g[i] = std::exp(-0.5 * d * d);
       total += i < kRadius ? 2 * g[i] : g[i];
     }
-    for (int i = 0; i <= kRadius; i++) w[i] = static_cast<float>(g[i] / total);
+    double rest = 1;
+    for (int i = kRadius; i > 0; i--) {
+      w[i] = static_cast<float>(g[i] / total);
+      rest -= i < kRadius ? 2.0 * w[i] : w[i];
+    }
+    // The rim takes up what rounding left over. Weights that sum to 1 + d would shift every variance by -d * mean^2,
+    // which in bright flat parts is not small beside C2.
+    w[0] = static_cast<float>(rest / 2);
   }
 };
 const Window kWindow;
@@ -501,7 +508,7 @@ class Workspace {
   double l1_ = 0, ssim_ = 0;
 };
 
-using Any = nb::ndarray<nb::c_contig, nb::device::cpu>;
+using Any = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using Picture = Array<const float, -1, -1, 3>;
 using Mask = Array<const uint8_t, -1, -1>;
 

@@ -27,8 +27,8 @@ class L1SSIM:
     """(1 - lambda) * mean |x - y| + lambda * (1 - mean SSIM(x, y)), the loss of 3DGS (Kerbl et al. 2023, eq. 7).
 
     SSIM has an 11 x 11 Gaussian window with sigma 1.5 and sees zeros outside the picture. With a mask (0 = ignore) both
-    pictures are multiplied by it first, and the means run over the pixels that are kept; the gradient is zero elsewhere.
-    If nothing is kept, the loss and the gradient are zero. The result is the same for every number of threads.
+    pictures are multiplied by it first, and the means run over the pixels that are kept; elsewhere the gradient is
+    zero. If nothing is kept, the loss and the gradient are zero. The result is the same for every number of threads.
 
     Memory is kept between calls, so one object serves a whole training; calls from several threads take turns.
 

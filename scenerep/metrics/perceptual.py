@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scenerep.errors import DeviceError
+from scenerep.errors import ConfigError, DeviceError
 from scenerep.metrics.pictures import as_float, as_pair
 
 # The backbone's file among torch's downloads, as torchvision names it. The package would fetch it without asking.
@@ -24,6 +24,7 @@ def lpips(image: Any, reference: Any, network: str = "alex") -> float:
 
     Raises:
         DeviceError: The package or the weights of its backbone are missing. Nothing is downloaded.
+        ConfigError: Another network.
     """
     a, b, _ = as_pair(image, reference, None)
     model = _model(network)
@@ -39,7 +40,7 @@ def lpips(image: Any, reference: Any, network: str = "alex") -> float:
 @functools.cache
 def _model(network: str) -> Any:
     if network not in _BACKBONES:
-        raise DeviceError(f"LPIPS has no network {network!r}", f"use one of: {', '.join(_BACKBONES)}")
+        raise ConfigError(f"LPIPS has no network {network!r}", f"use one of: {', '.join(_BACKBONES)}")
     try:
         import lpips as package
     except ImportError as error:

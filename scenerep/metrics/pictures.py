@@ -39,7 +39,7 @@ def as_float(picture: np.ndarray, dtype: type = np.float32) -> np.ndarray:
 
 
 def as_mask(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A mask as uint8 [h, w], 0 = ignore; `shape` is that of the picture. Raises DataError if the two differ in size."""
+    """A mask as uint8 [h, w], 0 = ignore; `shape` is the picture's. Raises DataError if they differ in size."""
     if value is None:
         return None
     array = as_array(value)

@@ -22,7 +22,7 @@ def taps() -> np.ndarray:
 
 
 def psnr(image: Any, reference: Any, mask: Any = None) -> float:
-    """Peak signal-to-noise ratio in dB for values in [0, 1]: -10 log10 of the mean squared error; inf if they are equal.
+    """Peak signal-to-noise ratio in dB for values in [0, 1]: -10 log10 of the mean squared error; inf if equal.
 
     Args:
         image, reference: [h, w, 3] uint8, or float in [0, 1].
@@ -38,10 +38,10 @@ def psnr(image: Any, reference: Any, mask: Any = None) -> float:
 
 
 def ssim(image: Any, reference: Any, mask: Any = None) -> float:
-    """Structural similarity (Wang et al. 2004), at most 1: the mean of `ssim_map`, from the kernel of the training loss.
+    """Structural similarity (Wang et al. 2004), at most 1: the mean of `ssim_map`, by the training loss's kernel.
 
-    The window is 11 x 11, Gaussian, sigma 1.5, and sees zeros outside the picture, as in the loss and in the numbers that
-    3DGS and gsplat report. (scikit-image and the original leave the border out and come out slightly lower or higher.)
+    The window is 11 x 11, Gaussian, sigma 1.5, and sees zeros outside the picture, as in the loss and in the numbers
+    that 3DGS reports. Wang's original and scikit-image leave out the border, so their numbers differ a little.
 
     Args and errors as for `psnr`. With a mask both pictures are zero where it is.
     """

@@ -17,8 +17,8 @@ from scenerep.native import native
 class Adam:
     """Adam (Kingma and Ba 2015) over named arrays whose first axis counts the Gaussians.
 
-    Call `advance()` once per iteration, then `step()` for every array. The bias correction counts iterations, also for a
-    Gaussian that was not seen or is new ("visible only", as gsplat's SelectiveAdam; Mallick et al. 2024).
+    Call `advance()` once per iteration, then `step()` for every array. The bias correction counts iterations, also for
+    a Gaussian that was not seen or is new ("visible only", as gsplat's SelectiveAdam; Mallick et al. 2024).
 
     Args:
         beta1, beta2: Decay of the two moments, in [0, 1).
@@ -75,7 +75,7 @@ class Adam:
         inner = 1 if len(shape) < 3 else int(np.prod(shape[2:]))
         columns = p.shape[1] if active is None else active * inner
         if not 0 <= columns <= p.shape[1]:
-            raise SceneRepError(f"Adam: {active} active entries of {name}, which has {shape[1] if shape[1:] else 1}")
+            raise SceneRepError(f"Adam: {active} active entries of {name}, which has shape {shape}")
         native().adam_step(
             p,
             g,
