@@ -50,7 +50,7 @@ def train(method: str, options: TrainOptions, config: Any) -> int:
     from scenerep.io.camera_path import write_camera_path
     from scenerep.runs import Run, default_run_path, link_latest
 
-    max_side = options.max_side or _SIDES[getattr(config, "quality", "medium")]
+    max_side = _SIDES[getattr(config, "quality", "medium")] if options.max_side is None else options.max_side
     capture = open_training_capture(options.data, max_side, options.test_every)
     points = None
     if capture.points is None or len(capture.points) == 0:
