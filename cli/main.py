@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 from collections.abc import Sequence
 
 import tyro
 from tyro.extras import SubcommandApp
 
-from scenerep.cli import info, resume, train
+from scenerep.cli import data, train
 from scenerep.cli.common import run_command
+from scenerep.cli.eval import eval_command
+from scenerep.cli.export import export_command
+from scenerep.cli.info import info
+from scenerep.cli.render import render_command
+from scenerep.cli.resume import resume
+from scenerep.cli.view import view_command
 from scenerep.native import usable_cpus
 
 _DESCRIPTION = """Photographs in, compact 3D scenes out, on a plain CPU.
@@ -23,33 +27,24 @@ First steps: `scenerep data photos PICTURES CAPTURE`, `scenerep train splats --d
 def build_app() -> SubcommandApp:
     """All commands, in the order in which they are used."""
     app = SubcommandApp()
-    _mount(app, "data", "Make captures: from photos, from a video, synthetic; check one.")
+    app.command(data.app, name="data", help="Make a capture of photographs, of a video or out of thin air; check one.")
     app.command(train.build_app(), name="train", help="Train a scene on a capture.")
-    app.command(name="resume")(resume.resume)
-    for name in ("eval", "render", "export"):
-        _mount(app, name)
-    app.command(name="info")(info.info)
-    _mount(app, "view")
+    app.command(name="resume")(resume)
+    app.command(name="eval")(eval_command)
+    app.command(name="render")(render_command)
+    app.command(name="export")(export_command)
+    app.command(name="info")(info)
+    app.command(name="view")(view_command)
     return app
 
 
-def _mount(app: SubcommandApp, name: str, help: str | None = None) -> None:
-    if importlib.util.find_spec(f"scenerep.cli.{name}") is None:
-        return
-    module = importlib.import_module(f"scenerep.cli.{name}")
-    target = getattr(module, "app", None) or getattr(module, name, None) or getattr(module, f"{name}_command")
-    if isinstance(target, SubcommandApp):
-        app.command(target, name=name, help=help)
-    else:
-        app.command(name=name)(target)
-
-
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; see common.run_command."""
+    """Runs one command and returns its exit code; see common.run_command.
+
+    Args:
+        args: Without the program's name; the process's own by default.
+    """
     # torch counts the machine's cores, not what a container may use, and it must be told before it is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cpus()))
-    return run_command(
-        lambda: build_app().cli(
-            prog="scenerep", description=_DESCRIPTION, args=args, config=(tyro.conf.FlagCreatePairsOff,)
-        )
-    )
+    app, options = build_app(), (tyro.conf.FlagCreatePairsOff,)
+    return run_command(lambda: app.cli(prog="scenerep", description=_DESCRIPTION, args=args, config=options))
