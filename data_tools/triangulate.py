@@ -12,8 +12,9 @@ from scenerep.errors import DataError
 # Features are found in pictures of this size. On 43 views of a phone, two cores: 960 gives 28000 points in 6 s, 1280
 # 54000 in 11 s.
 FEATURE_SIDE = 1280
-# With fewer matched points than this, the scene is filled up with points that are not matched.
+# With fewer matched points than this, points without matches are added: of a cut-out object, of an open scene.
 ENOUGH = 5000
+FEW = 1000
 FILL = 10_000
 
 
@@ -22,9 +23,9 @@ def initial_points(
 ) -> Points:
     """Coloured points on the scene's surfaces, from the train views only: held-out pictures stay unseen.
 
-    In this order: depth maps, if the views have them; SIFT matches triangulated with the known poses; and where these
-    are fewer than 5000, 10000 random points inside the hull of the silhouettes (pictures with alpha) or else where the
-    cameras look. Points of cut-out pictures lie inside the silhouettes' hull.
+    In this order: depth maps, if the views have them; SIFT matches triangulated with the known poses; where these are
+    fewer than 5000, 10000 random points inside the hull of the silhouettes (pictures with alpha); where they are fewer
+    than 1000 and there are no silhouettes, 10000 random points where the cameras look. Points of cut-out pictures lie inside the silhouettes' hull.
 
     A pure function: the same capture and seed give the same points.
 
@@ -52,7 +53,8 @@ def initial_points(
         # One view may disagree: its silhouette may be ragged where the others' are not.
         keep = inside_hull(small, train, xyz, misses=1)
         xyz, rgb = xyz[keep], rgb[keep]
-    if len(xyz) < ENOUGH:
+    # The hull of an object hugs it, so it is worth filling; random points in the open only help where nothing matched.
+    if len(xyz) < (ENOUGH if cut_out else FEW):
         more = hull_points(small, train, FILL, rng) if cut_out else random_points(small, train, FILL, rng)
         xyz, rgb = np.concatenate([xyz, more]), np.concatenate([rgb, colours(small, train, more)])
     if len(xyz) > max_points:
