@@ -24,9 +24,12 @@ def exhaustive(count: int) -> list[Pair]:
     return [(i, j) for i in range(count) for j in range(i + 1, count)]
 
 
-def sequential(count: int, overlap: int = 10) -> list[Pair]:
-    """Each picture with the next `overlap` ones, and with those 2^k places on (so that a slow walk gains baseline)."""
-    steps = sorted({*range(1, overlap + 1), *(1 << k for k in range(overlap))})
+def sequential(count: int, overlap: int = 10, *, far: bool = True) -> list[Pair]:
+    """Each picture with the next `overlap` ones; with `far` also with those 2^k places on, k < `overlap`.
+
+    The far ones give a slow walk its baseline and hold a long one together.
+    """
+    steps = {*range(1, overlap + 1)} | ({1 << k for k in range(overlap)} if far else set())
     return sorted((i, i + step) for i in range(count) for step in steps if i + step < count)
 
 

@@ -102,6 +102,8 @@ def finish(
     progress: Progress | None,
     video: dict | None = None,
     seconds: dict[str, float] | None = None,
+    warnings: Sequence[str] = (),
+    label: Path | None = None,
 ) -> Report:
     """The way from picture files to the written capture that photographs and video frames share.
 
@@ -116,11 +118,14 @@ def finish(
         progress: As in `process_photos`.
         video: What the report tells about the video.
         seconds: Stages that are done already.
+        warnings: What was odd before.
+        label: What messages and the capture call the source; None: `root`.
 
     Raises:
         DataError: as `process_photos`.
     """
     times = dict(seconds or {})
+    label = label or root
     start = time.monotonic()
     prepared, skipped = prepare(
         files, root, work, side=SFM_SIDE, masks=options.masks, camera=options.camera, progress=progress
@@ -129,20 +134,20 @@ def finish(
     if len(prepared) < 3:
         reasons = "; ".join(skipped.values())
         raise DataError(
-            f"{root}: {len(prepared)} usable pictures, at least 3 are needed" + (f" ({reasons})" if reasons else ""),
+            f"{label}: {len(prepared)} usable pictures, at least 3 are needed" + (f" ({reasons})" if reasons else ""),
             "add pictures; 20 to 100 that overlap make a good capture",
         )
     solution = reconstruct([item.picture for item in prepared], work, options.sfm, progress)
-    _check_solution(solution, prepared, root, options)
+    _check_solution(solution, prepared, label, options)
     assert solution is not None
     times |= solution.seconds
     start = time.monotonic()
     level_world(solution)
-    capture = to_capture(solution, prepared, root, source, options.test_every).resized(options.max_side)
+    capture = to_capture(solution, prepared, label, source, options.test_every).resized(options.max_side)
     report = _report(solution, prepared, skipped, out, options, times)
     report.video = video
     report.cameras = _cameras(capture)
-    report.warnings += _fold_warnings(capture)
+    report.warnings = [*warnings, *report.warnings, *_fold_warnings(capture)]
     capture = type(capture)(
         capture.root, source, capture.views, capture.points, max_side=options.max_side, warnings=report.warnings
     )
@@ -225,6 +230,16 @@ def _report(
     warnings = [f"skipped: {reason}" for reason in skipped.values()]
     if missing:
         warnings.append(f"{len(missing)} of {len(prepared)} pictures found no place: {', '.join(missing)}")
+    if solution.matching == "neighbours only":
+        warnings.append(
+            "opposite sides look alike, so only pictures that follow each other were matched: "
+            "where the camera came round a second time, things may stand double"
+        )
+    elif options.sfm.ordered and solution.jumps:
+        places = ", ".join(prepared[i].name for i in solution.jumps)
+        warnings.append(
+            f"the camera leaps after {places}: the video has cuts, or two places that look alike were taken for one"
+        )
     if options.masks is not None:
         bare = [item.name for item in prepared if item.mask is None]
         if bare:
