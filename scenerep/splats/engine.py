@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from scenerep.geometry.cameras import Camera
+from scenerep.metrics import L1SSIM
 from scenerep.native import native
 from scenerep.splats.config import SplatsConfig
 from scenerep.splats.model import Model
@@ -16,22 +17,20 @@ from scenerep.splats.schedule import Rates
 from scenerep.splats.targets import Target
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-15
-_STATISTICS_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
 class StepInput:
     """What one step depends on besides the model.
 
-    step: 1 at the first. key: (view, level), names the target in caches; None if it changes from step to step.
-    exposure: [3, 4] float32, picture = rgb @ exposure[:, :3].T + exposure[:, 3], or None. `opacity_weight` and
-    `scale_weight` are those of the mean opacity and mean standard deviation in the loss; `noise` of the random walk.
+    step: 1 at the first. exposure: [3, 4] float32, picture = rgb @ exposure[:, :3].T + exposure[:, 3], or None.
+    `opacity_weight` and `scale_weight` are those of the mean opacity and mean standard deviation in the loss; `noise`
+    is the strength of the random walk.
     """
 
     step: int
     target: Target
     camera: Camera
-    key: tuple[int, int] | None
     background: np.ndarray
     sh_degree: int
     rates: Rates
@@ -72,12 +71,10 @@ class NativeEngine:
         self._native = native()
         self._model, self._config, self._seed = model, config, seed
         self._raster = self._native.Rasterizer()
-        self._loss_workspace = self._native.LossWorkspace()
+        self._loss = L1SSIM(config.loss.ssim)
         self._grads: dict[str, np.ndarray] = {}
         self._visible = np.zeros(0, dtype=np.uint8)
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}
-        self._statistics: dict[tuple[int, int], np.ndarray] = {}
-        self._statistics_free = _STATISTICS_BYTES
 
     def synchronise(self) -> None:
         return
@@ -149,36 +146,13 @@ class NativeEngine:
         if given.exposure is not None:
             picture = rgb @ given.exposure[:, :3].T + given.exposure[:, 3]
         target = given.target
-        loss, _, _ = self._native.l1_ssim(
-            picture,
-            target.rgb,
-            self._target_statistics(given),
-            target.mask,
-            self._config.loss.ssim,
-            v_rgb,
-            self._loss_workspace,
-        )
+        loss = self._loss.loss_and_gradient(picture, target.rgb, mask=target.mask, gradient=v_rgb).loss
         if given.exposure is None:
             return loss, None
         flat, v = rgb.reshape(-1, 3), v_rgb.reshape(-1, 3)
         v_exposure = np.concatenate([v.T @ flat, v.sum(axis=0)[:, None]], axis=1)
         np.matmul(v.copy(), given.exposure[:, :3], out=v)
         return loss, v_exposure
-
-    def _target_statistics(self, given: StepInput) -> np.ndarray | None:
-        if given.key is None:
-            return None
-        found = self._statistics.get(given.key)
-        if found is None:
-            target = given.target
-            size = 2 * target.rgb.size * 4
-            if size > self._statistics_free:
-                return None
-            found = np.empty((2, *target.rgb.shape), dtype=np.float32)
-            self._native.target_statistics(target.rgb, target.mask, found, self._loss_workspace)
-            self._statistics[given.key] = found
-            self._statistics_free -= size
-        return found
 
     def _update(
         self, given: StepInput, params: dict[str, np.ndarray], grads: dict[str, np.ndarray], visible: np.ndarray

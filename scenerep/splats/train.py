@@ -11,13 +11,13 @@ import numpy as np
 
 from scenerep.captures import Capture
 from scenerep.errors import ConfigError, DataError
+from scenerep.evaluation import evaluate
 from scenerep.events import Densified, Evaluated, Event, Saved, Step, Warned
 from scenerep.runs import Run
 from scenerep.splats.config import SplatsConfig
 from scenerep.splats.corrections import Exposures, Poses
 from scenerep.splats.densify import make_strategy
 from scenerep.splats.engine import Engine, NativeEngine, StepInput
-from scenerep.splats.heldout import held_out_quality
 from scenerep.splats.initialise import initial_gaussians
 from scenerep.splats.model import NAMES, Model
 from scenerep.splats.schedule import level_at, level_count, rates_at, sh_degree_at
@@ -173,7 +173,6 @@ class _Training:
             step=at.step,
             target=target,
             camera=camera,
-            key=None if self.background is None and self.has_alpha else (view, level),
             background=background,
             sh_degree=sh_degree_at(config, progress),
             rates=rates,
@@ -231,7 +230,9 @@ class _Training:
         if self.background is not None:
             background = self.background
         views = self.capture.test if full else self.capture.test[:: max(1, len(self.capture.test) // 3)][:3]
-        psnr, ssim = held_out_quality(self._snapshot(copy=False), self.capture, views, background)
+        colour = (float(background[0]), float(background[1]), float(background[2]))
+        found = evaluate(self._snapshot(copy=False), self.capture, views, background=colour)
+        psnr, ssim = found.psnr, found.ssim
         at = self.at
         self.run.log(
             {

@@ -29,10 +29,11 @@ class Budget:
         weights = np.where(dead, 0.0, mean * np.sqrt(opacity))
         parents = draw(weights, target - alive, rng)
         first, second = split_long_axis(model.gather(parents))
-        model.write(parents, first)
         free = np.flatnonzero(dead)[: len(parents)]
-        model.write(free, {name: a[: len(free)] for name, a in second.items()})
-        model.append({name: a[len(free) :] for name, a in second.items()})
+        reused = len(free)
+        model.write(free, {name: a[:reused] for name, a in second.items()}, parents[:reused])
+        model.append({name: a[reused:] for name, a in second.items()}, parents[reused:])
+        model.write(parents, first, parents)
         left = np.zeros(model.count, dtype=bool)
         left[np.flatnonzero(dead)[len(parents) :]] = True
         if left.any():
