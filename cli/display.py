@@ -55,6 +55,11 @@ class TrainingDisplay:
             self._above(f"warning: {event.message}")
         self._draw()
 
+    def finish(self) -> None:
+        """The budget is used up: fills the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=1.0, description=self.line())
+
     def rate(self) -> float:
         """Steps per second lately; 0 before the second step."""
         if len(self._recent) < 2:

@@ -102,6 +102,8 @@ def run_training(
             show(event)
             if interrupts.requested:
                 break
+        else:
+            display.finish()
     if interrupts.requested:
         saved = run.latest_checkpoint(names=())
         say(f"interrupted; saved at step {saved.step if saved else 0}\nresume with: scenerep resume {short(run.path)}")

@@ -47,8 +47,11 @@ class RatesConfig:
     means: float = 3e-4
     """Of positions, in units of the scene's size; falls exponentially to a hundredth."""
     scales: float = 5e-3
+    """Of the logarithms of the standard deviations."""
     quats: float = 1e-3
+    """Of the orientations."""
     opacities: float = 5e-2
+    """Of the opacities, before the sigmoid."""
     sh0: float = 2.5e-3
     """Of the constant colour."""
     sh: float = 1.25e-4
