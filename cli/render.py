@@ -72,10 +72,7 @@ def render_command(
     if single:
         cameras = cameras[:1]
     rate = fps or path_fps or 30.0
-    colour = opened.background(background)
-    if colour is None:
-        has_alpha = capture is not None and capture.image(0).shape[2] == 4
-        colour = (1.0, 1.0, 1.0) if has_alpha else (0.0, 0.0, 0.0)
+    colour = opened.visible_background(background, capture)
     with stage_progress() as progress:
         pictures = _draw(opened, cameras, colour, depth, backend, progress)
         _write(target, pictures, rate, overwrite)

@@ -74,6 +74,14 @@ class Source:
             return _COLOURS.get(str(self.run.config.get("background")))
         return _COLOURS.get(choice)
 
+    def visible_background(self, choice: Background, capture: Capture | None) -> Rgb:
+        """The same, decided by the capture's first photograph where nobody has."""
+        colour = self.background(choice)
+        if colour is None:
+            has_alpha = capture is not None and capture.image(0).shape[2] == 4
+            colour = _COLOURS["white" if has_alpha else "black"]
+        return colour
+
 
 def open_source(path: Path) -> Source:
     """A run's folder or a scene file.

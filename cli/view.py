@@ -41,7 +41,8 @@ def view_command(
     require_gaussians(opened)
     capture = opened.capture_if_any(data)
     cameras = () if capture is not None or opened.run is None else opened.cameras(None)
-    server = SceneServer(port, capture=capture, cameras=cameras, title=f"scenerep: {source.name}")
+    colour = opened.visible_background("auto", capture)
+    server = SceneServer(port, capture=capture, cameras=cameras, background=colour, title=f"scenerep: {source.name}")
     try:
         server.show(opened.scene, most=most)
         say(f"showing {len(opened.scene):,} Gaussians at {server.url} (this machine only); Ctrl-C ends it")

@@ -28,7 +28,10 @@ class LiveView:
     """
 
     def __init__(self, port: int = 8080, *, capture: Capture | None = None, min_seconds: float = 2.0) -> None:
-        self._server = SceneServer(port, capture=capture, title="scenerep training")
+        # White behind pictures with alpha, black otherwise: the rule of the training.
+        white = capture is not None and capture.image(0).shape[2] == 4
+        background = (1.0, 1.0, 1.0) if white else (0.0, 0.0, 0.0)
+        self._server = SceneServer(port, capture=capture, background=background, title="scenerep training")
         self.port, self.url = self._server.port, self._server.url
         self._min_seconds = min_seconds
         self._next = 0.0  # time.monotonic() from which the scene may be sent again

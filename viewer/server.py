@@ -35,8 +35,9 @@ class SceneServer:
 
     Args:
         port: TCP port on this machine; 0 takes a free one (see `.port`).
-        capture: Draws its cameras and starts where its first camera stands; None looks at the scene from around it.
+        capture: Draws its cameras and starts at one of them; None looks at the scene from around it.
         cameras: Used for the start where there is no capture.
+        background: Colour behind the splats, in [0, 1]: that of the training, or thin parts look wrong.
         title: Shown on the page.
 
     Raises:
@@ -49,6 +50,7 @@ class SceneServer:
         *,
         capture: Capture | None = None,
         cameras: Sequence[Camera] = (),
+        background: tuple[float, float, float] = (0.0, 0.0, 0.0),
         title: str = "scenerep",
     ) -> None:
         import viser  # half a second, and only those who look at something need it
@@ -61,6 +63,8 @@ class SceneServer:
         self.server.gui.configure_theme(show_share_button=False)
         box: Any = self.server.gui.add_checkbox("Cameras", False)
         box.on_update(lambda _: self._set_frustums_visible(bool(box.value)))
+        colour = np.round(255 * np.asarray(background)).astype(np.uint8)
+        self.server.scene.set_background_image(np.broadcast_to(colour, (2, 2, 3)).copy(), format="png")
         self.port = int(self.server.get_port())
         self.url = f"http://localhost:{self.port}"
         self.capture = capture
@@ -99,10 +103,12 @@ class SceneServer:
     def _set_up(self, scene: Gaussians) -> None:
         """Scale, up and the first look, from the cameras if there are any, else from the scene."""
         cameras = self._cameras or surrounding_cameras(scene.means)
+        if self.capture is not None and self.capture.train:  # held-out places may be badly seen by the others
+            cameras = [self._cameras[i] for i in self.capture.train]
         layout = camera_layout(cameras, scene.means[scene.opacity_logits > 0])
         self._scale = VIEW_DISTANCE / max(layout.distance, 1e-9)
         self.server.scene.set_up_direction(tuple(layout.up.tolist()))
-        self._look_from(cameras[0], layout)
+        self._look_from(typical_view(cameras, layout), layout)
         if self.capture is not None:
             self._add_frustums(self.capture)
 
@@ -160,6 +166,18 @@ class SceneServer:
                 client.camera.look_at = position + camera.world_from_camera[:3, 2] * VIEW_DISTANCE
 
         return move
+
+
+def typical_view(cameras: Sequence[Camera], layout: Layout) -> Camera:
+    """The camera that looks most directly at the focus from about the usual distance."""
+
+    def oddness(camera: Camera) -> float:
+        offset = layout.focus - camera.centre
+        distance = max(float(np.linalg.norm(offset)), 1e-9)
+        cosine = float(offset @ camera.world_from_camera[:3, 2]) / distance
+        return (1.0 - cosine) + abs(math.log(distance / max(layout.distance, 1e-9)))
+
+    return min(cameras, key=oddness)
 
 
 def thumbnail(capture: Capture, i: int) -> np.ndarray | None:
