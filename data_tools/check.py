@@ -129,11 +129,7 @@ def _exposures(pictures: dict[int, np.ndarray], names: Sequence[str]) -> list[Fi
     if len(brightness) < 3:
         return []
     middle = max(float(np.median(list(brightness.values()))), 1.0)
-    odd = [
-        i
-        for i, b in brightness.items()
-        if max(b, 0.1) / middle > _EXPOSURE_FACTOR or middle / max(b, 0.1) > _EXPOSURE_FACTOR
-    ]
+    odd = [i for i, b in brightness.items() if not 1 / _EXPOSURE_FACTOR < b / middle < _EXPOSURE_FACTOR]
     if not odd:
         return []
     what = f"{len(odd)} pictures are more than {_EXPOSURE_FACTOR:g} times brighter or darker than the others"
@@ -154,15 +150,15 @@ def _duplicates(grey: dict[int, np.ndarray], names: Sequence[str], capture: Capt
     if not pairs:
         return []
     leaks = any(capture.views[i].split != capture.views[j].split for i, j in pairs)
-    advice = "remove one of each pair" + (
-        "; some are both trained on and held out, so quality looks better" if leaks else ""
-    )
+    advice = "remove one of each pair"
+    if leaks:
+        advice += "; some are both trained on and held out, so quality looks better than it is"
     what = f"{len(pairs)} pairs of pictures are the same"
     return [Finding("warning", what, tuple(f"{names[i]} / {names[j]}" for i, j in pairs), advice)]
 
 
 def _looking_away(cameras: dict[int, Camera], focus: np.ndarray, names: Sequence[str]) -> list[Finding]:
-    away = [i for i, c in cameras.items() if (focus - c.centre) @ c.world_from_camera[:3, 2] <= 0]
+    away = [i for i, camera in cameras.items() if (focus - camera.centre) @ camera.world_from_camera[:3, 2] <= 0]
     # Where many do, the capture looks outwards (a room from its middle), and has no common focus.
     if not away or len(away) > 0.3 * len(cameras):
         return []

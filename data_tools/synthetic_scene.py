@@ -38,7 +38,7 @@ class Solid:
 
 
 def make_scene(seed: int) -> list[Solid]:
-    """The solids, floor first; the seed moves, turns and colours them a little and changes the grain of their textures."""
+    """The solids, floor first; the seed moves, turns and colours them a little and changes their grain."""
     rng = np.random.default_rng(seed)
 
     def place(x: float, y: float, z: float) -> np.ndarray:
@@ -56,20 +56,22 @@ def make_scene(seed: int) -> list[Solid]:
 
     turns = rng.uniform(0, 2 * np.pi, 4)
     marble_shift = rng.uniform(0, 1000, 3)
+
+    def marble(p: np.ndarray) -> np.ndarray:
+        return 0.5 + 0.5 * np.sin(22 * p[:, 0] + 14 * noise(p * 7 + marble_shift))
+
+    floor = paint(_tiles(0.3), (0.42, 0.36, 0.31), (0.74, 0.69, 0.6), 0.35)
+    beach_ball = paint(_swirl, (0.78, 0.2, 0.16), (0.97, 0.9, 0.8))
+    box = paint(_checker(0.12), (0.05, 0.33, 0.4), (0.8, 0.92, 0.9))
+    can = paint(_spiral, (0.12, 0.16, 0.42), (0.98, 0.78, 0.25))
+    stone = paint(marble, (0.08, 0.3, 0.14), (0.66, 0.85, 0.5))
     return [
-        Solid(_disc(1.5), np.zeros(3), 0.3, paint(_tiles(0.3), (0.42, 0.36, 0.31), (0.74, 0.69, 0.6), 0.35), 0.12, 1.5),
-        Solid(_ball(0.42), place(-0.42, 0.36, 0.42), turns[0], paint(_swirl, (0.78, 0.2, 0.16), (0.97, 0.9, 0.8)), 0.6, 0.42),
-        Solid(_box(0.3, 0.3, 0.3), place(0.52, 0.3, 0.3), turns[1], paint(_checker(0.12), (0.05, 0.33, 0.4), (0.8, 0.92, 0.9)), 0.25, 0.52),
-        Solid(_can(0.2, 0.36), place(0.2, -0.5, 0.36), turns[2], paint(_spiral, (0.12, 0.16, 0.42), (0.98, 0.78, 0.25)), 0.45, 0.42),
-        Solid(
-            _ball(0.24),
-            place(-0.55, -0.42, 0.24),
-            turns[3],
-            paint(lambda p: 0.5 + 0.5 * np.sin(22 * p[:, 0] + 14 * noise(p * 7 + marble_shift)), (0.08, 0.3, 0.14), (0.66, 0.85, 0.5)),
-            0.35,
-            0.24,
-        ),
-    ]  # fmt: skip
+        Solid(_disc(1.5), np.zeros(3), 0.3, floor, 0.12, 1.5),
+        Solid(_ball(0.42), place(-0.42, 0.36, 0.42), turns[0], beach_ball, 0.6, 0.42),
+        Solid(_box(0.3, 0.3, 0.3), place(0.52, 0.3, 0.3), turns[1], box, 0.25, 0.52),
+        Solid(_can(0.2, 0.36), place(0.2, -0.5, 0.36), turns[2], can, 0.45, 0.42),
+        Solid(_ball(0.24), place(-0.55, -0.42, 0.24), turns[3], stone, 0.35, 0.24),
+    ]
 
 
 def cast(scene: list[Solid], o: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

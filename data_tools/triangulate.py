@@ -25,7 +25,8 @@ def initial_points(
 
     In this order: depth maps, if the views have them; SIFT matches triangulated with the known poses; where these are
     fewer than 5000, 10000 random points inside the hull of the silhouettes (pictures with alpha); where they are fewer
-    than 1000 and there are no silhouettes, 10000 random points where the cameras look. Points of cut-out pictures lie inside the silhouettes' hull.
+    than 1000 and there are no silhouettes, 10000 random points where the cameras look. Points of
+    cut-out pictures lie inside the silhouettes' hull.
 
     A pure function: the same capture and seed give the same points.
 
