@@ -146,7 +146,7 @@ def remove_stale(folder: Path) -> None:
         return
     for file in folder.iterdir():
         match = _TEMPORARY.fullmatch(file.name)
-        with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
+        with contextlib.suppress(OSError):  # its writer has just renamed it, or the disk is read-only
             if match and (not _alive(int(match[2])) or time.time() - file.stat().st_mtime > _STALE_SECONDS):
                 file.unlink()
 

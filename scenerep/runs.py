@@ -324,7 +324,13 @@ class Run:
         if fcntl is None:
             yield
             return
-        with (self.path / ".lock").open("w") as file:
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise DataError(
+                f"{self.path} cannot be written: {error.strerror}", "copy the run to another place"
+            ) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
