@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import scenerep
+from scenerep import run_log
 from scenerep.checkpoints import (
     Checkpoint,
     checkpoint_files,
@@ -201,55 +200,20 @@ class Run:
     # --- metrics
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Appends one line to metrics.jsonl. Numbers that are not finite become null, as JSON has no word for them.
+        """Appends one line to metrics.jsonl; see run_log.append.
 
-        `step` stands in every line; further `loss`, `count`, `seconds`, and `psnr`, `ssim`, `views` for
-        measurements on held-out views.
-
-        Raises:
-            DataError: The disk is full.
+        `step` stands in every line; further `loss`, `count`, `seconds`, and `psnr`, `ssim`, `views` for measurements on
+        held-out views.
         """
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
-        line = json.dumps(finite, allow_nan=False) + "\n"
-        file = self.path / "metrics.jsonl"
-        size = file.stat().st_size if file.exists() else 0
-        try:
-            with file.open("ab") as out:
-                out.write(line.encode())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(file, size)  # half a line would spoil the next one
-            raise DataError(f"{file}: cannot be written: {error.strerror}", "free some space, then resume") from error
+        run_log.append(self.path / "metrics.jsonl", metrics)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl. A last line that a crash cut short is left out.
-
-        Raises:
-            FormatError: A line in the middle is not JSON.
-        """
-        file = self.path / "metrics.jsonl"
-        lines = file.read_bytes().split(b"\n") if file.exists() else []
-        parsed: list[dict[str, Any]] = []
-        offset = 0
-        for line in lines[:-1]:  # what follows the last newline is empty or torn
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = None
-            if not isinstance(entry, dict):
-                raise FormatError(file, "a JSON object on each line", repr(line[:40]), offset, "remove that line")
-            parsed.append(entry)
-            offset += len(line) + 1
-        return parsed
+        """The lines of metrics.jsonl; see run_log.read."""
+        return run_log.read(self.path / "metrics.jsonl")
 
     def rewind(self, step: int) -> None:
-        """Drops the metrics of later steps, and a torn last line: call it before training on from `step`."""
-        file = self.path / "metrics.jsonl"
-        if not file.exists():
-            return
-        kept = [entry for entry in self.metrics() if entry.get("step", 0) <= step]
-        text = "".join(json.dumps(entry) + "\n" for entry in kept)
-        write_whole(file, lambda path: path.write_text(text, "utf-8"))
+        """Drops the metrics of later steps: call it before training on from `step`."""
+        run_log.rewind(self.path / "metrics.jsonl", step)
 
     # --- checkpoints
 
