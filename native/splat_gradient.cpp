@@ -39,47 +39,66 @@ void gradients16(const Parameters& p, const View& view, const Record* records, c
     for (int c = 0; c < 12; c++) s[c] = load(t[c]);
     for (int c = 0; c < 3; c++) visible_colour[c] = load(t[12 + c]);
   }
-  const f16 zero = 0.0f, half = 0.5f, two = 2.0f;
+  const f16 zero = 0.0f, two = 2.0f;
   const f16 G = s[4], gx = s[5], gy = s[6], gxx = s[7], gxy = s[8], gyy = s[9];
 
-  // Conic P = inverse covariance: sigma = (P00 dx^2 + P11 dy^2) / 2 + P01 dx dy, dL/dsigma = -g.
-  const f16 pa = g.cov_yy * g.inverse_determinant, pb = -(g.cov_xy * g.inverse_determinant),
-            pc = g.cov_xx * g.inverse_determinant;
-  const f16 v_x = fma(pa, gx, pb * gy), v_y = fma(pb, gx, pc * gy);
-  const f16 v_pa = -(half * gxx), v_pb = -gxy, v_pc = -(half * gyy);
-  f16 v_xx = -(pa * pa * v_pa + pa * pb * v_pb + pb * pb * v_pc);
-  f16 v_xy = -(two * pa * pb * v_pa + fma(pa, pc, pb * pb) * v_pb + two * pb * pc * v_pc);
-  f16 v_yy = -(pb * pb * v_pa + pb * pc * v_pb + pc * pc * v_pc);
-  if (p.antialiased) {
-    // ln compensation = (ln det(cov) - ln det(cov + 0.3 I)) / 2
-    const f16 xx = g.cov_xx - f16(kLowPass), yy = g.cov_yy - f16(kLowPass);
-    const f16 sharp = g.compensation * g.compensation * g.determinant;
-    const f16 inverse_sharp = f16(1.0f) / max(sharp, f16(1e-30f));
-    v_xx = v_xx + half * G * (yy * inverse_sharp - g.cov_yy * g.inverse_determinant);
-    v_yy = v_yy + half * G * (xx * inverse_sharp - g.cov_xx * g.inverse_determinant);
-    v_xy = v_xy - G * g.cov_xy * (inverse_sharp - g.inverse_determinant);
-  }
-
-  // cov = U U^T, U = T R S, T = J W.
-  f16 v_half[6];
+  // sigma = d^T P d / 2 with P the inverse of cov = U U^T + 0.3 I and dL/dsigma = -g; M = sum of g d d^T. Then
+  //   dL/dU_k = P M W_k with W_k = P U_k, and dL/d(log s_k) = W_k^T M W_k.
+  // P x is taken as (0.3 x + sum_j r_j (r_j . x)) / det with r_j = U_j turned by 90 degrees: the usual -P G P, times U,
+  // cancels twice and loses everything for needles.
+  f16 turned_x[3], turned_y[3];
   for (int k = 0; k < 3; k++) {
-    v_half[k] = fma(two * v_xx, g.half[k], v_xy * g.half[3 + k]);
-    v_half[3 + k] = fma(two * v_yy, g.half[3 + k], v_xy * g.half[k]);
+    turned_x[k] = g.half[3 + k];
+    turned_y[k] = -g.half[k];
+  }
+  auto times_conic = [&](f16 x, f16 y, int skip, f16 low_pass, f16 inverse, f16* to) {
+    to[0] = low_pass * x;
+    to[1] = low_pass * y;
+    for (int j = 0; j < 3; j++) {
+      if (j == skip) continue;
+      const f16 along = fma(turned_x[j], x, turned_y[j] * y);
+      to[0] = fma(turned_x[j], along, to[0]);
+      to[1] = fma(turned_y[j], along, to[1]);
+    }
+    to[0] = to[0] * inverse;
+    to[1] = to[1] * inverse;
+  };
+  const f16 low_pass = kLowPass;
+  f16 v_xy[2];
+  times_conic(gx, gy, -1, low_pass, g.inverse_determinant, v_xy);
+  const f16 v_x = v_xy[0], v_y = v_xy[1];
+  f16 v_half[6], v_log_scale[3];
+  for (int k = 0; k < 3; k++) {
+    f16 w[2], v[2];
+    times_conic(g.half[k], g.half[3 + k], k, low_pass, g.inverse_determinant, w);
+    const f16 mx = fma(gxx, w[0], gxy * w[1]), my = fma(gxy, w[0], gyy * w[1]);
+    times_conic(mx, my, -1, low_pass, g.inverse_determinant, v);
+    v_log_scale[k] = fma(w[0], mx, w[1] * my);
+    if (p.antialiased) {
+      // ln compensation = (ln det(U U^T) - ln det(cov)) / 2; the gradient of ln det(A) by U_k is 2 A^-1 U_k.
+      const f16 sharp = g.compensation * g.compensation * g.determinant;
+      f16 u[2];
+      times_conic(g.half[k], g.half[3 + k], k, zero, f16(1.0f) / max(sharp, f16(1e-30f)), u);
+      const f16 ex = G * (u[0] - w[0]), ey = G * (u[1] - w[1]);
+      v[0] = v[0] + ex;
+      v[1] = v[1] + ey;
+      v_log_scale[k] = v_log_scale[k] + fma(g.half[k], ex, g.half[3 + k] * ey);
+    }
+    v_half[k] = v[0];
+    v_half[3 + k] = v[1];
   }
   f16 v_scale[3], v_rotation[9], v_screen[6];
   for (int i = 0; i < 6; i++) v_screen[i] = zero;
   for (int k = 0; k < 3; k++) {
-    f16 sum = zero;
     for (int i = 0; i < 3; i++) {
       // V = T^T v_U: gradient of R S
       const f16 v = fma(g.screen[i], v_half[k], g.screen[3 + i] * v_half[3 + k]);
-      sum = fma(g.rotation[3 * i + k], v, sum);
       v_rotation[3 * i + k] = v * g.scale[k];
       const f16 m = g.rotation[3 * i + k] * g.scale[k];
       v_screen[i] = fma(v_half[k], m, v_screen[i]);
       v_screen[3 + i] = fma(v_half[3 + k], m, v_screen[3 + i]);
     }
-    v_scale[k] = sum * g.scale[k];  // of the log
+    v_scale[k] = fma(f16(out.scale_weight), g.scale[k], v_log_scale[k]);  // of the log
   }
   // Quaternion to rotation, then its normalisation.
   f16 v_quat[4];
@@ -153,7 +172,6 @@ void gradients16(const Parameters& p, const View& view, const Record* records, c
 
   const f16 one = 1.0f;
   const f16 v_logit[1] = {(one - g.opacity) * fma(f16(out.opacity_weight), g.opacity, G)};
-  for (int k = 0; k < 3; k++) v_scale[k] = fma(f16(out.scale_weight), g.scale[k], v_scale[k]);
   store_rows<3>(out.means, rows.ids, rows.count, v_mean);
   store_rows<3>(out.log_scales, rows.ids, rows.count, v_scale);
   store_rows<4>(out.quats, rows.ids, rows.count, v_quat);

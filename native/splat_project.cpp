@@ -9,6 +9,7 @@ namespace scenerep {
 
 namespace {
 
+constexpr float kLargest = 3e38f;
 constexpr float kLog2E = 1.4426950408889634f;
 // log2(1 / kAlphaMin): a Gaussian reaches to where alpha = 1/255.
 constexpr float kReach = 7.994353436858858f;
@@ -57,6 +58,8 @@ int project_chunk(const Parameters& p, const View& view, int64_t begin, int64_t 
     const f16 opacity = g.opacity * g.compensation;
     const f16 z = g.local[2];
     m16 keep = (z >= f16(kNear)) & (z <= f16(kFar)) & (opacity >= f16(kAlphaMin)) & (g.determinant > f16(0.0f));
+    // Written so that NaN and infinity fail: a covariance or a centre that float32 cannot hold is not drawn.
+    keep = keep & (g.determinant <= f16(kLargest)) & (abs(g.x) <= f16(kLargest)) & (abs(g.y) <= f16(kLargest));
     if (lanes < kLanes) keep = keep & mask_from_bits((1u << lanes) - 1);
     if (!any(keep)) continue;
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +76,7 @@ class NativeEngine:
         self._grads: dict[str, np.ndarray] = {}
         self._visible = np.zeros(0, dtype=np.uint8)
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}
+        self.seconds: dict[str, float] = {}  # of the parts of the last step, for benchmarks
 
     def synchronise(self) -> None:
         return
@@ -90,6 +92,7 @@ class NativeEngine:
         params = model.params
         rgb, alpha, depth, v_rgb = self._buffers(camera)
         use_depth = given.target.depth is not None and given.depth_weight > 0
+        clock = [time.perf_counter()]
         raster.prepare(
             *params.values(),
             np.ascontiguousarray(camera.camera_from_world[:3]),
@@ -100,12 +103,13 @@ class NativeEngine:
             self._config.antialiased,
         )
         raster.blend_colour(rgb, alpha, depth if use_depth else None, None, [float(b) for b in given.background])
+        clock.append(time.perf_counter())
         loss, v_exposure = self._picture_loss(given, rgb, v_rgb)
         v_alpha = v_depth = None
         if use_depth:
             depth_loss, v_alpha, v_depth = _depth_loss(given, alpha, depth)
             loss += depth_loss
-
+        clock.append(time.perf_counter())
         raster.backward_colour(rgb, alpha, depth if use_depth else None, v_rgb, v_alpha, v_depth, False)
         visible = self._visible[:n]
         raster.visible(visible)
@@ -122,7 +126,10 @@ class NativeEngine:
             given.opacity_weight / n,
             given.scale_weight / (3 * n),
         )
+        clock.append(time.perf_counter())
         self._update(given, params, grads, visible)
+        clock.append(time.perf_counter())
+        self.seconds = dict(zip(("forward", "loss", "backward", "update"), np.diff(clock)))
         return StepOutput(loss, v_exposure, pose)
 
     def _make_room(self) -> None:

@@ -52,23 +52,24 @@ class Model:
         """Copies of the parameters of some rows."""
         return {name: a[rows] for name, a in self.all.items()}
 
-    def write(self, rows: np.ndarray, values: dict[str, np.ndarray], parents: np.ndarray | None = None) -> None:
-        """Replaces parameters of rows (in use or just after them) and forgets their first moments.
+    def write(self, rows: np.ndarray, values: dict[str, np.ndarray]) -> None:
+        """Replaces parameters of rows (in use or just after them) and forgets their moments.
 
-        parents: [len(rows)] rows whose second moments are taken over; without, those are forgotten too. Adam's bias
-        correction counts all steps, so an empty second moment makes the first steps about five times too long.
+        Adam's bias correction counts all steps, so an empty second moment makes the next steps about five times as
+        long. That is wanted: with the parents' moments, which remember the large gradients of the start, the same
+        training ended 4 dB lower (fox, 3000 steps).
         """
         for name, value in values.items():
             self.all[name][rows] = value
             self.first[name][rows] = 0
-            self.second[name][rows] = 0 if parents is None else self.second[name][parents]
+            self.second[name][rows] = 0
 
-    def append(self, values: dict[str, np.ndarray], parents: np.ndarray | None = None) -> np.ndarray:
-        """Adds rows; all parameters must be given, `parents` as for `write`. Returns their indices."""
+    def append(self, values: dict[str, np.ndarray]) -> np.ndarray:
+        """Adds rows; all parameters must be given. Returns their indices."""
         rows = np.arange(self.count, self.count + len(values["means"]))
         if rows.size and rows[-1] >= self.capacity:
             self._grow(int(1.5 * (rows[-1] + 1)))
-        self.write(rows, values, parents)
+        self.write(rows, values)
         self.count += len(rows)
         return rows
 

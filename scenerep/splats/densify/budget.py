@@ -3,7 +3,7 @@
 The count follows a geometric curve, so that early steps are cheap and the last Gaussians still have time to settle.
 The draw is proportional to the mean screen gradient times sqrt(opacity): where the picture is wrong and something
 opaque enough is there to be split. The long-axis split is that of "Efficient Density Control for 3D Gaussian
-Splatting" (Deng et al. 2024), with offsets and shrinking that keep variance and mass.
+Splatting" (Deng et al. 2024) with other constants.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Budget:
         first, second = split_long_axis(model.gather(parents))
         free = np.flatnonzero(dead)[: len(parents)]
         reused = len(free)
-        model.write(free, {name: a[:reused] for name, a in second.items()}, parents[:reused])
-        model.append({name: a[reused:] for name, a in second.items()}, parents[reused:])
-        model.write(parents, first, parents)
+        model.write(free, {name: a[:reused] for name, a in second.items()})
+        model.append({name: a[reused:] for name, a in second.items()})
+        model.write(parents, first)
         left = np.zeros(model.count, dtype=bool)
         left[np.flatnonzero(dead)[len(parents) :]] = True
         if left.any():

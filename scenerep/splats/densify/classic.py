@@ -31,16 +31,16 @@ class Classic:
         large = np.exp(values["log_scales"].max(axis=1)) > _SMALL * self._scale
         clones = {name: a[~large] for name, a in values.items()}
         parents = {name: a[large] for name, a in values.items()}
-        model.append(clones, chosen[~large])
+        model.append(clones)
         for replace in (True, False):
             child = {name: a.copy() for name, a in parents.items()}
             local = rng.normal(size=child["means"].shape) * np.exp(child["log_scales"])
             child["means"] += np.einsum("nij,nj->ni", rotation_matrices(child["quats"]), local).astype(np.float32)
             child["log_scales"] -= np.float32(np.log(_SPLIT_SHRINK))
             if replace:
-                model.write(chosen[large], child, chosen[large])
+                model.write(chosen[large], child)
             else:
-                model.append(child, chosen[large])
+                model.append(child)
         gone = model.opacities < self._config.dead_opacity
         if gone.any() and not gone.all():
             model.remove(gone)

@@ -50,9 +50,9 @@ class Mcmc:
         values = model.gather(parents)
         values["opacity_logits"] = logit(np.maximum(new_opacity, self._config.dead_opacity)).astype(np.float32)
         values["log_scales"] = values["log_scales"] + np.log(factor)[:, None].astype(np.float32)
-        model.write(parents, values, parents)
+        model.write(parents, values)
         place = np.searchsorted(parents, drawn)
         offspring = {name: a[place] for name, a in values.items()}
-        model.write(dead, {name: a[: len(dead)] for name, a in offspring.items()}, drawn[: len(dead)])
-        model.append({name: a[len(dead) :] for name, a in offspring.items()}, drawn[len(dead) :])
+        model.write(dead, {name: a[: len(dead)] for name, a in offspring.items()})
+        model.append({name: a[len(dead) :] for name, a in offspring.items()})
         model.forget_statistics()

@@ -1,0 +1,96 @@
+"""Iterations per second of the splat trainer's CPU step, and what each part takes.
+
+python benchmarks/bench_train_step.py --size 640x360 --count 50000 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+
+def measure(width: int, height: int, count: int, iterations: int, threads: int) -> dict[str, Any]:
+    import torch
+    from workloads import make_scene
+
+    from scenerep import native
+    from scenerep.splats.config import SplatsConfig
+    from scenerep.splats.engine import NativeEngine, StepInput
+    from scenerep.splats.model import Model
+    from scenerep.splats.schedule import rates_at
+    from scenerep.splats.targets import Target
+
+    torch.set_num_threads(threads)
+    scene, camera = make_scene(count, width, height, 2.7 * (width / 640) * (50_000 / count) ** 0.5 * 1.4)
+    config = SplatsConfig(steps=1000)
+    model = Model(scene, count)
+    engine = NativeEngine(model, config, 0)
+    truth = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    target = Target(camera, truth, None, None)
+    times: list[float] = []
+    parts: dict[str, list[float]] = {}
+    for step in range(1, iterations + 11):
+        # The rates of the very end: the scene, and with it the work, stays what it is.
+        given = StepInput(
+            step=step,
+            target=target,
+            camera=camera,
+            background=np.zeros(3, np.float32),
+            sh_degree=3,
+            rates=rates_at(config, 1.0, 1e-3),
+            opacity_weight=0.01,
+            scale_weight=0.01,
+            depth_weight=0.0,
+            noise=1.0,
+            statistics=True,
+        )
+        begin = time.perf_counter()
+        engine.step(given)
+        if step > 10:
+            times.append(time.perf_counter() - begin)
+            for name, seconds in engine.seconds.items():
+                parts.setdefault(name, []).append(seconds)
+    median = statistics.median(times)
+    return {
+        "size": f"{width}x{height}",
+        "count": count,
+        "threads": threads,
+        "isa": native.isa(),
+        "iterations_per_second": round(1 / median, 1),
+        "milliseconds": round(1e3 * median, 2),
+        "parts_ms": {name: round(1e3 * statistics.median(p), 2) for name, p in parts.items()},
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", action="append", help="WIDTHxHEIGHT, 640x360 and 320x180 by default")
+    parser.add_argument("--count", type=int, default=50_000)
+    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as this process may use")
+    parser.add_argument("--json", action="store_true", help="print JSON only: one object, or one a line")
+    args = parser.parse_args()
+    from scenerep.native import usable_cpus
+
+    rows = []
+    for size in args.size or ["640x360", "320x180"]:
+        width, height = (int(v) for v in size.split("x"))
+        rows.append(measure(width, height, args.count, args.iterations, args.threads or usable_cpus()))
+        if args.json:
+            print(json.dumps(rows[-1]), flush=True)
+    if not args.json:
+        from common import markdown, write_results
+
+        write_results("train_step", rows)
+        print(markdown([{**{k: v for k, v in r.items() if k != "parts_ms"}, **r["parts_ms"]} for r in rows]))
+
+
+if __name__ == "__main__":
+    main()
