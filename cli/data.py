@@ -179,7 +179,7 @@ def _options(
     from scenerep.data_tools.sfm import SfmOptions
 
     sfm = SfmOptions(matching=matching, mapper=mapper, lens=lens, features=features, seed=seed)
-    return PhotoOptions(max_side, masks, camera, test_every, min_registered, sfm)
+    return PhotoOptions(max_side, masks, camera, test_every, min_registered, sfm=sfm)
 
 
 def _show(report: Report, json: bool) -> None:

@@ -39,7 +39,8 @@ class PhotoOptions:
 
     max_side: longest side of the stored pictures. masks: folder of masks, black = ignore. camera: who shares a camera,
     see `prepare`. test_every: every so many pictures are held out. min_registered: fail if a smaller share of the
-    pictures finds its place. sfm: how cameras are found.
+    pictures finds its place. sfm_side: longest side of the pictures that features are looked for in. sfm: how cameras
+    are found.
     """
 
     max_side: int = 1600
@@ -47,6 +48,7 @@ class PhotoOptions:
     camera: CameraSharing = "auto"
     test_every: int = 8
     min_registered: float = 0.5
+    sfm_side: int = SFM_SIDE
     sfm: SfmOptions = field(default_factory=SfmOptions)
 
 
@@ -128,7 +130,7 @@ def finish(
     label = label or root
     start = time.monotonic()
     prepared, skipped = prepare(
-        files, root, work, side=SFM_SIDE, masks=options.masks, camera=options.camera, progress=progress
+        files, root, work, side=options.sfm_side, masks=options.masks, camera=options.camera, progress=progress
     )
     times["pictures"] = round(time.monotonic() - start, 2)
     if len(prepared) < 3:
