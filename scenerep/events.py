@@ -1,4 +1,4 @@
-"""What a trainer yields. A trainer prints nothing: the command line draws the bar, the viewer refreshes, a test takes three."""
+"""What a trainer yields. A trainer prints nothing: the command line draws the bar, a test takes three steps."""
 
 from __future__ import annotations
 
