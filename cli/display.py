@@ -22,6 +22,7 @@ class TrainingDisplay:
         self.evaluated: Evaluated | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self._last_line = time.monotonic()
+        self._said = "starting"
         self._bar: Any = None
         self._task: Any = None
 
@@ -39,8 +40,8 @@ class TrainingDisplay:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif self.step is not None:
-            say(self.line())
+        else:
+            self._say_line()
 
     def update(self, event: Event) -> None:
         """Takes in one event."""
@@ -81,9 +82,14 @@ class TrainingDisplay:
         if self._bar is not None:
             done = self.step.progress if self.step else 0.0
             self._bar.update(self._task, completed=done, description=self.line())
-        elif self.step is not None and time.monotonic() - self._last_line >= PLAIN_SECONDS:
+        elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
+            self._say_line()
+
+    def _say_line(self) -> None:
+        if self.line() != self._said:
             self._last_line = time.monotonic()
-            say(self.line())
+            self._said = self.line()
+            say(self._said)
 
     def _above(self, text: str) -> None:
         if self._bar is not None:
