@@ -163,6 +163,40 @@ def synthetic(
     _print(found, json)
 
 
+@app.command(name="check")
+def check(
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")],
+    json: bool = False,
+) -> int:
+    """Look for what is wrong or doubtful about a capture, in any format that can be opened.
+
+    Broken pictures, too few views, exposures that differ, doubles, cameras that look away, and two sides of a thing
+    registered as one. Exits with 1 if it finds errors; warnings and notes do not count.
+
+    Args:
+        path: Folder or file of the capture.
+        json: Print one JSON object.
+    """
+    from scenerep.data_tools import open_capture
+    from scenerep.data_tools.check import check_capture
+
+    capture = open_capture(path)
+    with stage_progress() as progress:
+        findings = check_capture(capture, progress=progress)
+    for warning in capture.warnings:
+        say(f"warning: {warning}")
+    if json:
+        parts = [{"severity": f.severity, "what": f.what, "names": f.names, "advice": f.advice} for f in findings]
+        print_json({"capture": str(path), "views": len(capture), "findings": parts})
+    else:
+        print(f"{path}: {len(capture)} views, {len(findings) or 'no'} findings")
+        for finding in findings:
+            print(f"{finding.severity}: {finding.what}\n  {finding.advice}")
+            if finding.names:
+                print(f"  {', '.join(finding.names)}")
+    return int(any(finding.severity == "error" for finding in findings))
+
+
 def _options(
     max_side: int,
     masks: Path | None,

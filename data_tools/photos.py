@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scenerep.captures import write_capture
+from scenerep.captures import Capture, write_capture
+from scenerep.data_tools.check import check_capture
 from scenerep.data_tools.images import SUFFIXES, list_pictures
 from scenerep.data_tools.prepare import CameraSharing, Prepared, natural_order, prepare
 from scenerep.data_tools.report import Report
@@ -143,14 +143,16 @@ def finish(
     _check_solution(solution, prepared, label, options)
     assert solution is not None
     times |= solution.seconds
+    if progress:
+        progress("writing", 0, len(solution.images))  # undistortion and the check take a moment
     start = time.monotonic()
     level_world(solution)
     capture = to_capture(solution, prepared, label, source, options.test_every).resized(options.max_side)
     report = _report(solution, prepared, skipped, out, options, times)
     report.video = video
     report.cameras = _cameras(capture)
-    report.warnings = [*warnings, *report.warnings, *_fold_warnings(capture)]
-    capture = type(capture)(
+    report.warnings = [*warnings, *report.warnings, *_check_warnings(capture)]
+    capture = Capture(
         capture.root, source, capture.views, capture.points, max_side=options.max_side, warnings=report.warnings
     )
 
@@ -267,7 +269,7 @@ def _report(
     )
 
 
-def _cameras(capture) -> list[dict]:
+def _cameras(capture: Capture) -> list[dict]:
     """Each distinct lens once, in pixels of the stored pictures."""
     seen: dict[tuple, dict] = {}
     for i, view in enumerate(capture.views):
@@ -279,8 +281,11 @@ def _cameras(capture) -> list[dict]:
     return list(seen.values())
 
 
-def _fold_warnings(capture) -> list[str]:
-    """What the capture check says about the cameras: repeated textures can register two sides of a thing as one."""
-    with contextlib.suppress(ImportError):
-        from scenerep.data_tools import check  # noqa: F401
-    return []
+def _check_warnings(capture: Capture) -> list[str]:
+    """What the check of captures doubts: repeated textures can register two sides of a thing as one, for example."""
+    told = []
+    for finding in check_capture(capture):
+        if finding.severity != "info":
+            some = ", ".join(finding.names[:6]) + (" ..." if len(finding.names) > 6 else "")
+            told.append(f"{finding.what}{f' ({some})' if some else ''}: {finding.advice}")
+    return told
