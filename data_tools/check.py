@@ -129,7 +129,7 @@ def _exposures(pictures: dict[int, np.ndarray], names: Sequence[str]) -> list[Fi
     if len(brightness) < 3:
         return []
     middle = max(float(np.median(list(brightness.values()))), 1.0)
-    odd = [i for i, b in brightness.items() if not 1 / _EXPOSURE_FACTOR < b / middle < _EXPOSURE_FACTOR]
+    odd: list[int] = [i for i, b in brightness.items() if not 1 / _EXPOSURE_FACTOR < b / middle < _EXPOSURE_FACTOR]
     if not odd:
         return []
     what = f"{len(odd)} pictures are more than {_EXPOSURE_FACTOR:g} times brighter or darker than the others"
