@@ -99,7 +99,9 @@ def test_server_shows_a_capture_on_loopback_only(tmp_path: Path, capfd: pytest.C
         assert server.count == 5
         assert len(server._frustums) == 6
         assert capfd.readouterr().out == ""
-        initial = server.server.initial_camera
+        initial = getattr(server.server, "initial_camera", None)
+        if initial is None:
+            pytest.skip("viser before 1.1 places each browser when it connects")
         # The first look is that of a photograph that was trained on, with the way up that the cameras agree on.
         assert server._scale is not None
         apart = [np.linalg.norm(initial.position / server._scale - capture.camera(i).centre) for i in capture.train]

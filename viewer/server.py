@@ -56,7 +56,7 @@ class SceneServer:
         import viser  # half a second, and only those who look at something need it
 
         # viser would move on to the next port, and the address that was printed or forwarded would lead nowhere.
-        _require_free(port)
+        port = _free_port(port)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a banner, and stdout is for results
             self.server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
         # The share button would hand the page to the whole world through somebody's server.
@@ -84,9 +84,9 @@ class SceneServer:
         # One message replaces the node of the same name; viser 1 could update in place, 0.2.7 cannot.
         with self.server.atomic():
             if len(splats.centers) > 0:
-                self._splats = self.server.scene.add_gaussian_splats(
-                    "/splats", splats.centers, splats.covariances, splats.rgbs, splats.opacities
-                )
+                scene_api: Any = self.server.scene
+                add = getattr(scene_api, "add_gaussian_splats", None) or scene_api._add_gaussian_splats  # viser 0.2.7
+                self._splats = add("/splats", splats.centers, splats.covariances, splats.rgbs, splats.opacities)
             elif self._splats is not None:
                 self._splats.remove()
                 self._splats = None
@@ -169,13 +169,17 @@ class SceneServer:
 
 
 def typical_view(cameras: Sequence[Camera], layout: Layout) -> Camera:
-    """The camera that looks most directly at the focus from about the usual distance."""
+    """The camera that looks most directly at the focus, from about the usual distance and the middle of all sides."""
+    middle = np.mean([camera.centre for camera in cameras], axis=0) - layout.focus
+    middle /= max(float(np.linalg.norm(middle)), 1e-9)
 
     def oddness(camera: Camera) -> float:
         offset = layout.focus - camera.centre
         distance = max(float(np.linalg.norm(offset)), 1e-9)
         cosine = float(offset @ camera.world_from_camera[:3, 2]) / distance
-        return (1.0 - cosine) + abs(math.log(distance / max(layout.distance, 1e-9)))
+        # Cameras that go around have no middle; there this term only prefers the usual height.
+        aside = 1.0 + float(offset @ middle) / distance
+        return (1.0 - cosine) + aside + abs(math.log(distance / max(layout.distance, 1e-9)))
 
     return min(cameras, key=oddness)
 
@@ -190,11 +194,13 @@ def thumbnail(capture: Capture, i: int) -> np.ndarray | None:
     return np.asarray(picture)
 
 
-def _require_free(port: int) -> None:
+def _free_port(port: int) -> int:
+    """The port itself, or some free one for 0; a DeviceError if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
         except (OSError, OverflowError) as error:
             raise DeviceError(
                 f"port {port} on this machine is not free: {error}", "choose another with --port"
