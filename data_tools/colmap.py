@@ -17,9 +17,6 @@ from scenerep.data_tools.sfm import Effort, Progress, SfmOptions, SfmPicture, So
 from scenerep.errors import DataError
 from scenerep.native import usable_cpus
 
-NEAR = 6
-"""Frames on each side that a frame is matched with where all others mislead."""
-
 # Measured on two cores, wall seconds of the whole reconstruction / pictures / error (see benchmarks/results/sfm.md):
 # SIFT on the doubled picture (first_octave -1) costs 4 to 5 times the extraction and hardly moves the cameras where
 # pictures have detail, but small pictures need it, and so does a walk along a street.
@@ -67,8 +64,8 @@ class ColmapJob:
             self._timed("features", lambda: self._extract(features, effort))
             self._timed("matches", lambda: self._match(features, effort))
         database = features
-        if effort.near:
-            database = self.work / f"{effort.features}-near.db"
+        if effort.only is not None:
+            database = self.work / f"{effort.features}-{effort.label}.db"
             shutil.copyfile(features, database)
             _forget_matches(database)
             self._timed("matches", lambda: self._match(database, effort))
@@ -159,9 +156,7 @@ class ColmapJob:
     def _match(self, database: Path, effort: Effort) -> None:
         import pycolmap
 
-        kind, pairs = self._choose_pairs(database)
-        if effort.near:
-            kind, pairs = "neighbours only", pairing.sequential(len(self.pictures), NEAR, far=False)
+        kind, pairs = self._choose_pairs(database) if effort.only is None else (effort.label, list(effort.only))
         self.pairs[database.stem] = (kind, pairs)
         pair_list = database.with_suffix(".pairs.txt")
         pair_list.write_text("".join(f"{self.names[i]} {self.names[j]}\n" for i, j in pairs))

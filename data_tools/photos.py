@@ -234,10 +234,10 @@ def _report(
     warnings = [f"skipped: {reason}" for reason in skipped.values()]
     if missing:
         warnings.append(f"{len(missing)} of {len(prepared)} pictures found no place: {', '.join(missing)}")
-    if solution.matching == "neighbours only":
+    if solution.matching.startswith("neighbours"):
         warnings.append(
-            "opposite sides look alike, so only pictures that follow each other were matched: "
-            "where the camera came round a second time, things may stand double"
+            "sides that look alike were told apart by the order of the pictures; "
+            "if they were not taken in the order of their names, check the cameras"
         )
     elif options.sfm.ordered and solution.jumps:
         places = ", ".join(prepared[i].name for i in solution.jumps)

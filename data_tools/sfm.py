@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from scenerep.data_tools.pairs import Pair, sequential
+
 if TYPE_CHECKING:
     import pycolmap
+
+    from scenerep.data_tools.colmap import ColmapJob
 
 Progress = Callable[[str, int, int], None]
 Matching = Literal["auto", "exhaustive", "sequential", "retrieval"]
@@ -25,6 +29,11 @@ Features = Literal["auto", "normal", "thorough"]
 ENOUGH = 0.9
 """Share of the pictures that must find their place, else `auto` tries again harder."""
 
+NEAR = 6
+"""Pictures on each side that one is matched with where all others mislead."""
+
+# Wide enough for the drift of a loop, far from the other side of a thing (180 degrees) or of a square one (90).
+_LOOP_DEG = 40.0
 _JUMP_DEG = 40.0  # nobody turns a camera so far between two of some dozen frames and keeps an overlap
 
 
@@ -80,7 +89,8 @@ class Effort:
 
     features: Literal["normal", "thorough"]
     patient: bool  # also start from pairs with little parallax (walking forward) and accept few matches
-    near: bool = False  # only pairs of frames that follow each other closely
+    only: tuple[Pair, ...] | None = None  # these pairs instead of those of the options
+    label: str = ""  # what the report calls `only`; a file name for its database
 
 
 def reconstruct(
@@ -117,11 +127,7 @@ def reconstruct(
         if best and len(best.images) >= ENOUGH * len(pictures):
             break
     if best and options.matching == "auto" and _looks_folded(best, options):
-        # Two sides of a thing that look the same were taken for one. Pictures that follow each other do not err so.
-        attempt += 1
-        found = job.run(Effort(best.features, True, near=True), f"attempt{attempt}")
-        if found and len(found.jumps) < len(best.jumps) and len(found.images) >= 0.8 * len(best.images):
-            best = found
+        best, attempt = _unfold(job, best, attempt)
     if best:
         best.attempts, best.seconds = attempt, {name: round(s, 2) for name, s in job.seconds.items()}
     return best
@@ -130,6 +136,34 @@ def reconstruct(
 def _looks_folded(solution: Solution, options: SfmOptions) -> bool:
     # Photographs may come in any order; a few leaps among many small steps still mean that they were taken in turn.
     return bool(solution.jumps) and (options.ordered or len(solution.jumps) <= 0.1 * len(solution.images))
+
+
+def _unfold(job: ColmapJob, folded: Solution, attempt: int) -> tuple[Solution, int]:
+    """Two sides of a thing that look the same were taken for one: starts from pictures that follow each other.
+
+    Those do not err so. Where their cameras come round a second time, those poses tell which other pairs can be true.
+    """
+    count = len(job.pictures)
+    near = sequential(count, NEAR, far=False)
+    found = job.run(Effort(folded.features, True, tuple(near), "neighbours"), f"attempt{attempt + 1}")
+    if not found or len(found.jumps) >= len(folded.jumps) or len(found.images) < 0.8 * len(folded.images):
+        return folded, attempt + 1
+    loops = sorted({*near, *same_direction(found)})
+    if len(loops) == len(near):
+        return found, attempt + 1
+    closed = job.run(Effort(folded.features, True, tuple(loops), "neighbours-loops"), f"attempt{attempt + 2}")
+    if closed and len(closed.jumps) <= len(found.jumps) and len(closed.images) >= len(found.images):
+        return closed, attempt + 2
+    return found, attempt + 2
+
+
+def same_direction(solution: Solution) -> list[Pair]:
+    """Pairs of pictures (i, j), i < j, whose cameras look the same way, to within `_LOOP_DEG`."""
+    order = sorted(solution.images)
+    poses = [solution.reconstruction.image(solution.images[i]).cam_from_world() for i in order]
+    forward = np.array([pose.rotation.matrix()[2] for pose in poses])
+    alike = forward @ forward.T > np.cos(np.radians(_LOOP_DEG))
+    return [(order[a], order[b]) for a, b in zip(*np.nonzero(np.triu(alike, 1)))]
 
 
 def _efforts(options: SfmOptions) -> list[Effort]:
