@@ -17,8 +17,10 @@ def has_masks(capture: Capture, indices: Sequence[int]) -> bool:
     return all(capture.image(i).shape[2] == 4 and (capture.image(i)[..., 3] < 128).any() for i in few)
 
 
-def inside_hull(capture: Capture, indices: Sequence[int], xyz: np.ndarray, *, misses: int = 0) -> np.ndarray:
-    """bool [n]: the points whose projections are opaque in all views that see them, but for `misses`, and seen at all.
+def inside_hull(
+    capture: Capture, indices: Sequence[int], xyz: np.ndarray, *, misses: int = 0, seen_by: int = 2
+) -> np.ndarray:
+    """bool [n]: the points whose projections are opaque in all views that see them, but for `misses`, `seen_by` at least.
 
     A pixel of slack around each silhouette allows for the error of poses and of triangulation.
     """
@@ -34,7 +36,7 @@ def inside_hull(capture: Capture, indices: Sequence[int], xyz: np.ndarray, *, mi
         rows, columns = p[inside, 1].astype(int), p[inside, 0].astype(int)
         missed[inside] += ~_grown(silhouette)[rows, columns]
         seen += inside
-    return (missed <= misses) & (seen >= min(2, len(indices)))
+    return (missed <= misses) & (seen >= min(seen_by, len(indices)))
 
 
 def hull_points(capture: Capture, indices: Sequence[int], count: int, rng: np.random.Generator) -> np.ndarray:
@@ -42,10 +44,11 @@ def hull_points(capture: Capture, indices: Sequence[int], count: int, rng: np.ra
     centre, reach = _focus(capture, indices)
     low, high = centre - reach, centre + reach
     points = np.empty((0, 3))
+    # Half of the views must see a point: few silhouettes leave long spikes outside the others' frames.
     # The first rounds find the box of the object, the later ones fill it.
     for _ in range(12):
         tried = rng.uniform(low, high, (100_000, 3))
-        found = tried[inside_hull(capture, indices, tried)]
+        found = tried[inside_hull(capture, indices, tried, seen_by=max(2, len(indices) // 2))]
         points = np.concatenate([points, found])
         if len(found) > 50:
             margin = 0.1 * (found.max(axis=0) - found.min(axis=0))

@@ -51,7 +51,6 @@ def extract(view: View, side: int, limit: int) -> Features:
     """
     import pycolmap
 
-    pycolmap.logging.minloglevel = max(pycolmap.logging.minloglevel, 1)  # it reports every extractor on stderr
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu = False
     options.num_threads = 1
@@ -64,13 +63,23 @@ def extract(view: View, side: int, limit: int) -> Features:
     options.sift.first_octave = -1 if max(camera.width, camera.height) < _SMALL else 0
     image = load_picture(view.image, (stored.width, stored.height))
     grey = np.asarray(Image.fromarray(image[..., :3]).convert("L"))
-    keypoints, descriptors = pycolmap.Sift(options, pycolmap.Device.cpu).extract(
-        np.ascontiguousarray(area_average(grey, camera.width, camera.height))
-    )
+    keypoints, descriptors = _sift(options, area_average(grey, camera.width, camera.height))
     descriptors = np.asarray(descriptors, dtype=np.float32)
     offset, focal = np.array([camera.cx, camera.cy]), np.array([camera.fx, camera.fy])
     pixels = undistort((keypoints[:, :2].astype(np.float64) - offset) / focal, stored.distortion) * focal + offset
     return Features(pixels, descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-9))
+
+
+def _sift(options, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints [n, 4] and descriptors [n, 128] of uint8 [h, w], by the class of this pycolmap; its log stays quiet."""
+    import pycolmap
+
+    pycolmap.logging.minloglevel = max(pycolmap.logging.minloglevel, 1)  # it reports every extractor on stderr
+    if not hasattr(pycolmap, "FeatureExtractor"):  # up to 3.13
+        return pycolmap.Sift(options, pycolmap.Device.cpu).extract(np.ascontiguousarray(grey))
+    extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+    keypoints, descriptors = extractor.extract_from_uint8_array(np.ascontiguousarray(grey))
+    return pycolmap.keypoints_to_matrix(keypoints), np.asarray(descriptors.data)
 
 
 def nearby_pairs(cameras: Sequence[Camera], neighbours: int = 6, max_angle_deg: float = 60.0) -> list[tuple[int, int]]:

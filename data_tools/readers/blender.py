@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scenerep.captures import Capture, Split, View
 from scenerep.data_tools.readers.common import assemble, load_json
 from scenerep.data_tools.readers.nerfstudio import frames_of, view_of_frame
-
-from scenerep.captures import Capture, Split, View
 
 LOOKS_FOR = "transforms_train.json"
 

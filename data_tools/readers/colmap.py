@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scenerep.data_tools.images import find_mask
-from scenerep.data_tools.readers.colmap_model import is_model, read_model
-from scenerep.data_tools.readers.common import assemble
 
 from scenerep.captures import Capture, Points, View
+from scenerep.data_tools.images import find_mask
+from scenerep.data_tools.readers.colmap_model import LARGE, is_model, read_model
+from scenerep.data_tools.readers.common import assemble
 from scenerep.errors import DataError
 
 LOOKS_FOR = "cameras and images (.bin or .txt) in sparse/0, sparse, colmap/sparse/0 or here"
@@ -39,7 +39,7 @@ def read(path: Path, *, test_every: int = 8) -> Capture:
     views = [
         View(image.name, image.camera, folder / image.name, mask=find_mask(root, image.name)) for image in model.images
     ]
-    keep = np.isfinite(model.xyz).all(axis=1)
+    keep = (np.abs(model.xyz) < LARGE).all(axis=1)
     points = Points(model.xyz[keep], model.rgb[keep]) if keep.any() else None
     return assemble(root, "colmap", views, points=points, test_every=test_every)
 

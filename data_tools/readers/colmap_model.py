@@ -17,6 +17,8 @@ from scenerep.geometry.cameras import Camera, Distortion
 from scenerep.geometry.poses import inverse, pose
 from scenerep.geometry.quaternions import rotation_from_quaternion
 
+# Coordinates beyond this are damage: they overflow float32, in which points are kept.
+LARGE = 1e30
 # Name: (number in binary files, count of parameters), as in COLMAP's src/colmap/sensor/models.h
 MODELS = {
     "SIMPLE_PINHOLE": (0, 3),
@@ -110,7 +112,7 @@ def _posed(cameras: dict[int, Camera], number: int, quat, translation, file: Pat
     if number not in cameras:
         raise FormatError(file, f"a camera of the model for {name}", f"camera {number}")
     values = np.array([*quat, *translation], dtype=np.float64)
-    if not np.all(np.isfinite(values)) or not np.any(values[:4]):
+    if not np.all(np.abs(values) < LARGE) or not np.any(values[:4]):
         raise FormatError(file, f"a finite pose of {name}", str(values.tolist()))
     camera_from_world = pose(rotation_from_quaternion(values[:4]), values[4:])
     c = cameras[number]

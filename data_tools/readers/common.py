@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scenerep.data_tools.images import fit_camera
 
 from scenerep.captures import Capture, Points, View, split_every
+from scenerep.data_tools.images import fit_camera
 from scenerep.errors import DataError, FormatError
 from scenerep.geometry.poses import is_rotation, nearest_rotation, pose
 
@@ -54,7 +54,7 @@ def rigid(file: Path, matrix: Any, place: str) -> np.ndarray:
         values = np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError):
         values = np.empty(0)
-    if values.shape not in ((3, 4), (4, 4)) or not np.all(np.isfinite(values)):
+    if values.shape not in ((3, 4), (4, 4)) or not np.all(np.abs(values) < 1e30):
         raise FormatError(file, f"a pose of 3x4 or 4x4 numbers in {place}", f"shape {values.shape}")
     if not is_rotation(values[:3, :3], tolerance=0.01):
         raise FormatError(file, f"a rotation in {place}", np.array2string(values[:3, :3], precision=4))

@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-from scenerep.data_tools.images import find_mask, list_pictures
-from scenerep.data_tools.readers.common import assemble, rigid
 
 from scenerep.captures import Capture, Split, View
+from scenerep.data_tools.images import find_mask, list_pictures
+from scenerep.data_tools.readers.common import assemble, rigid
 from scenerep.errors import DataError, FormatError
 from scenerep.geometry.cameras import Camera
 

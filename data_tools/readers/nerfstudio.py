@@ -1,7 +1,7 @@
 """transforms.json of nerfstudio and instant-ngp: camera-to-world poses in OpenGL axes.
 
 Instant-ngp often states `camera_angle_x` only and lists pictures without a file; nerfstudio adds lens models, masks,
-depth, points and splits. `applied_transform` is left alone: poses and points of the file share the transformed world already.
+depth, points and splits. `applied_transform` is left alone: poses and points share the transformed world already.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scenerep.data_tools.images import find_picture
-from scenerep.data_tools.readers.common import assemble, load_json, number, rigid
-
 from scenerep.captures import Capture, Points, Split, View, picture_size
 from scenerep.captures.points import points_from_ply
+from scenerep.data_tools.images import find_picture
+from scenerep.data_tools.readers.common import assemble, load_json, number, rigid
 from scenerep.errors import FormatError
 from scenerep.geometry.cameras import Camera, Distortion
 from scenerep.geometry.poses import opencv_from_opengl

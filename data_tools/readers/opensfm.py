@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scenerep.data_tools.images import find_mask
-from scenerep.data_tools.readers.common import assemble, load_json, number, shorten
 
 from scenerep.captures import Capture, Points, View
+from scenerep.data_tools.images import find_mask
+from scenerep.data_tools.readers.common import assemble, load_json, number, shorten
 from scenerep.errors import FormatError
 from scenerep.geometry.cameras import Camera, Distortion
 from scenerep.geometry.poses import inverse, pose
@@ -111,5 +111,5 @@ def _points(file: Path, stored: Any) -> Points | None:
         rgb = rgb.reshape(-1, 3)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(file, "points with 'coordinates' and 'color' of three numbers", str(error)) from error
-    keep = np.isfinite(xyz).all(axis=1) & np.isfinite(rgb).all(axis=1)
+    keep = (np.abs(xyz) < 1e30).all(axis=1) & np.isfinite(rgb).all(axis=1)
     return Points(xyz[keep], np.clip(np.round(rgb[keep]), 0, 255).astype(np.uint8)) if keep.any() else None

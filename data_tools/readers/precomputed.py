@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scenerep.data_tools.images import list_pictures
-from scenerep.data_tools.readers.common import assemble, load_json, rigid
 
 from scenerep.captures import Capture, View
+from scenerep.data_tools.images import list_pictures
+from scenerep.data_tools.readers.common import assemble, load_json, rigid
 from scenerep.errors import DataError, FormatError
 from scenerep.geometry.cameras import Camera
 from scenerep.geometry.poses import opencv_from_opengl

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scenerep.data_tools.images import find_mask
-from scenerep.data_tools.readers.common import assemble, rigid
 
 from scenerep.captures import Capture, View
+from scenerep.data_tools.images import find_mask
+from scenerep.data_tools.readers.common import assemble, rigid
 from scenerep.errors import FormatError
 from scenerep.geometry.cameras import Camera
 

@@ -49,15 +49,15 @@ def points_from_ply(data: bytes, name: str | Path) -> Points:
         if len(data) - start < count * dtype.itemsize:
             raise FormatError(name, f"{count * dtype.itemsize} bytes of vertices", f"{len(data) - start}", start)
         columns = np.frombuffer(data, dtype, count, start)
-    xyz = np.stack([columns[axis] for axis in "xyz"], axis=1).astype(np.float32)
+    xyz = np.stack([columns[axis] for axis in "xyz"], axis=1)
     rgb = np.full((count, 3), 128, dtype=np.uint8)
     for i, channel in enumerate(("red", "green", "blue")):
         if channel in names:
             values = columns[channel]
             floating = dict(fields)[channel] in ("<f4", "<f8")
             rgb[:, i] = np.clip(np.nan_to_num(values * 255.0 + 0.5 if floating else values), 0, 255).astype(np.uint8)
-    finite = np.isfinite(xyz).all(axis=1)
-    return Points(xyz[finite], rgb[finite])
+    keep = (np.abs(xyz) < 1e30).all(axis=1)  # what overflows float32 is damage, as are infinity and NaN
+    return Points(xyz[keep], rgb[keep])
 
 
 def _header(data: bytes, name: str | Path) -> tuple[str, int, list[tuple[str, str]], int]:

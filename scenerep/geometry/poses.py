@@ -31,7 +31,7 @@ def opencv_from_opengl(world_from_camera: np.ndarray) -> np.ndarray:
 def is_rotation(matrix: np.ndarray, tolerance: float = 1e-3) -> bool:
     """Whether a [3, 3] matrix is orthonormal with determinant +1, entry by entry within `tolerance`."""
     return bool(
-        np.all(np.isfinite(matrix))
+        np.all(np.abs(matrix) < 2)  # also refuses NaN, and what would overflow below
         and np.allclose(matrix @ matrix.T, np.eye(3), atol=tolerance)
         and np.linalg.det(matrix) > 0
     )

@@ -133,7 +133,7 @@ BAD = [
     ("views.0.camera.world_from_camera.0.0", 2.0, "rigid 4x4"),
     ("views.0.camera.world_from_camera", [[1, 0], [0, 1]], "rigid 4x4"),
     ("views.1.camera.distortion.model", "magic", "views[1].camera.distortion.model"),
-    ("views.1.camera.distortion.params", [1.0], "4 numbers"),
+    ("views.1.camera.distortion.params", [1.0], "4 or 5 or 8 numbers"),
     ("warnings", "one", "texts in warnings"),
 ]
 
