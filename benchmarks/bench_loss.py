@@ -3,8 +3,8 @@
     python benchmarks/bench_loss.py                      # table on stdout
     python benchmarks/bench_loss.py --json loss.json     # and the figures
 
-All contenders take turns in one loop, so that a busy machine slows them alike; the ratios are what to look at. Times
-are medians and tenth percentiles, in milliseconds.
+All contenders take turns in one loop, in changing order, so that a busy machine and a cold cache slow them alike; the
+ratios are what to look at. Times are medians and tenth percentiles, in milliseconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import subprocess
 import time
 from collections.abc import Callable
@@ -96,10 +97,11 @@ def adam_contenders(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
 def measure(contenders: dict[str, Callable[[], Any]], seconds: float) -> dict[str, dict[str, float]]:
     """Milliseconds of each, all taking turns for about `seconds`, at least five rounds, after two for warming up."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
+    order = random.Random(0)
     end = time.perf_counter() + seconds
     rounds = 0
     while rounds < 7 or time.perf_counter() < end:
-        for name, call in contenders.items():
+        for name, call in order.sample(list(contenders.items()), len(contenders)):
             begin = time.perf_counter()
             call()
             if rounds >= 2:
@@ -139,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts to measure")
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each table")
+    parser.add_argument("--only", default="", help="measure only the cases whose title contains this")
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
     about, figures = machine(), []
@@ -148,6 +151,8 @@ def main() -> None:
         cases = {f"loss {h} x {w}": loss_contenders(h, w) for h, w in SIZES}
         cases |= {f"Adam {GAUSSIANS} {name}": adam_contenders(shape) for name, shape in COLUMNS.items()}
         for title, contenders in cases.items():
+            if args.only not in title:
+                continue
             results = measure(contenders, args.seconds)
             figures.append({"case": title, "threads": threads, "milliseconds": results})
             print(table(f"{title}, {threads} thread{'s' if threads > 1 else ''}", results))
