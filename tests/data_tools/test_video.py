@@ -205,6 +205,28 @@ def test_video_becomes_a_capture(tmp_path):
     assert sfm_scene.centre_error(centres, np.array([p[:3, 3] for p in poses])) < 0.01
 
 
+def test_a_leap_of_the_camera_is_noticed():
+    """Steps of 10 degrees, and one of 150 between frames 11 and 12: what folding two sides of a thing looks like."""
+    from types import SimpleNamespace
+
+    from scenerep.data_tools.sfm import Solution, jumps, same_direction
+
+    def image(angle_deg: float) -> SimpleNamespace:
+        matrix = sfm_scene.pose(angle_deg)[:3, :3].T
+        pose = SimpleNamespace(rotation=SimpleNamespace(matrix=lambda: matrix))
+        return SimpleNamespace(cam_from_world=lambda: pose)
+
+    angles = [*np.arange(12) * 10.0, *(110.0 + 150.0 + np.arange(12) * 10.0)]
+    images = {i: i + 1 for i in range(24)}
+    model = SimpleNamespace(image=lambda image_id: image(angles[image_id - 1]))
+    assert jumps(model, images) == [11]
+    assert jumps(model, {i: i + 1 for i in range(12)}) == []
+    assert jumps(model, {0: 1, 1: 2, 2: 24}) == []  # too few to know what is usual
+    found = same_direction(Solution(model, images, [11], [24], 0, "exhaustive", "normal", 1))
+    assert (0, 1) in found and (0, 8) not in found and found == sorted(set(found))
+    assert all(i < j for i, j in found)
+
+
 @pytest.mark.slow
 def test_can_with_two_equal_sides_is_not_folded(shared_data, tmp_path):
     """Its front and back carry the same print: matching all frames puts the camera on a half circle three times."""
