@@ -6,6 +6,7 @@ Each runs in a thread of its own, reports progress and can be interrupted.
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,19 @@ from scenerep.native import usable_cpus
 # pictures have detail, but small pictures need it, and so does a walk along a street.
 _SMALL_PICTURE_PX = 1000
 _FEATURES = {"normal": (4096, 0), "thorough": (8192, -1)}  # most features a picture, first octave
+
+
+def quiet_pycolmap() -> None:
+    """Loads pycolmap without its manners: it takes SIGTERM for a crash, and logs what it also returns or raises.
+
+    Call it in the main thread before the first use, else the signal handler stays.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    import pycolmap
+
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGTERM, handler)  # Python's own record still says so, but glog's is installed below it
+    pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL.value)
 
 
 class ColmapJob:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scenerep.captures import Capture, write_capture
 from scenerep.data_tools.check import check_capture
+from scenerep.data_tools.colmap import quiet_pycolmap
 from scenerep.data_tools.images import SUFFIXES, list_pictures
 from scenerep.data_tools.prepare import CameraSharing, Prepared, natural_order, prepare
 from scenerep.data_tools.report import Report
@@ -126,6 +127,7 @@ def finish(
     Raises:
         DataError: as `process_photos`.
     """
+    quiet_pycolmap()
     times = dict(seconds or {})
     label = label or root
     start = time.monotonic()

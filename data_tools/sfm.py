@@ -110,12 +110,11 @@ def reconstruct(
     Raises:
         DataError: COLMAP refuses the pictures.
     """
+    from scenerep.data_tools.colmap import ColmapJob, quiet_pycolmap
+
+    quiet_pycolmap()
     import pycolmap
 
-    from scenerep.data_tools.colmap import ColmapJob
-
-    # Failures come back as results or exceptions; glog would print them a second time, in its own words.
-    pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL.value)
     pycolmap.set_random_seed(options.seed)
     job = ColmapJob(pictures, work, options, progress or (lambda stage, done, total: None))
     best: Solution | None = None

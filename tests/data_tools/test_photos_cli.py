@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import sfm_scene
@@ -59,6 +62,34 @@ def test_synthetic_and_check(tmp_path, capsys):
     assert "4 views" in capsys.readouterr().out
     (out / "images").rename(out / "gone")
     assert main(["data", "check", str(out)]) == 1
+
+
+def test_termination_is_clean(tmp_path):
+    """pycolmap makes SIGTERM print a stack trace and end the process at once; ours removes what is half-done."""
+    folder, work = tmp_path / "in", tmp_path / "work"
+    sfm_scene.write_photos(folder, count=3)
+    work.mkdir()
+    # The signal comes at the first word about features: pycolmap is loaded and at work then.
+    script = """
+import os, signal, sys
+from scenerep.cli import common
+from scenerep.cli.main import main
+plain = common._plain_progress
+def killing():
+    update = plain()
+    def wrapped(stage, done, total):
+        if stage == "features":
+            os.kill(os.getpid(), signal.SIGTERM)
+        update(stage, done, total)
+    return wrapped
+common._plain_progress = killing
+sys.exit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", script, "data", "photos", str(folder), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(work)}, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr and "stack trace" not in done.stderr
+    assert list(work.iterdir()) == [] and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("wrong", [["--lens", "nonsense"], ["--max-side", "big"], []])
