@@ -6,6 +6,7 @@ Arrays have `capacity` rows, of which the first `count` are in use, so that grow
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
 from scenerep.scenes import Gaussians
 
@@ -41,8 +42,8 @@ class Model:
 
     @property
     def opacities(self) -> np.ndarray:
-        """[count] in (0, 1)."""
-        return 1.0 / (1.0 + np.exp(-self.all["opacity_logits"][: self.count]))
+        """[count] in [0, 1]."""
+        return expit(self.all["opacity_logits"][: self.count])
 
     def scene(self, *, antialiased: bool = False, copy: bool = True) -> Gaussians:
         """The scene as it stands."""

@@ -24,6 +24,9 @@ class Budget:
         opacity = model.opacities
         dead = opacity < self._config.dead_opacity
         alive = int((~dead).sum())
+        if alive == 0:  # nobody to be split: without them the scene would be empty for good
+            model.forget_statistics()
+            return
         target = target_count(self._initial, self._budget, progress, self._config.grow_until)
         mean = model.screen_norm[: model.count] / np.maximum(model.screen_count[: model.count], 1)
         weights = np.where(dead, 0.0, mean * np.sqrt(opacity))
