@@ -154,7 +154,7 @@ def _read_exif(path: Path) -> _Exif:
             equivalent = float(details.get(_FOCAL_35MM) or 0)
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, ZeroDivisionError):
         return _Exif()
-    # By definition the diagonals' ratio, but what cameras write is the ratio of the longer sides, as COLMAP reads it.
+    # 36 mm is the longer side of the film. The standard means the ratio of diagonals; for 4:3 that differs by 4 %.
     share = equivalent / 36.0 if equivalent > 0 else _colmap_focal(path)
     return _Exif(lens, share, gps, turned)
 
