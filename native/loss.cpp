@@ -39,8 +39,10 @@ class Workspace {
   void for_tiles(const Job& job, F&& body) {
     Pool& pool = Pool::instance();
     const int64_t strips = std::max<int64_t>(1, (job.width + kStrip / 2) / kStrip);
-    const int64_t bands = std::clamp<int64_t>(2 * pool.size() / strips, pool.size() > 1 ? pool.size() : 1,
-                                              std::max<int64_t>(1, job.height / kBand));
+    const int threads = pool.size();
+    // A few tiles per thread, so that none waits long for the others, but not many: their rims are computed twice.
+    const int64_t wanted = std::max<int64_t>(2 * threads / strips, threads);
+    const int64_t bands = std::min(wanted, std::max<int64_t>(1, job.height / kBand));
     sums_.assign(2 * strips * job.height, 0.0);
     tiles_.clear();
     for (int64_t b = 0; b < bands; b++)
@@ -48,10 +50,11 @@ class Workspace {
         tiles_.push_back({job.height * b / bands, job.height * (b + 1) / bands, job.width * s / strips,
                           job.width * (s + 1) / strips, &sums_[2 * s * job.height], &sums_[(2 * s + 1) * job.height]});
     const auto columns = static_cast<int>((job.width + strips - 1) / strips + 4 * kRadius);
-    if (static_cast<int>(scratch_.size()) < pool.size()) scratch_.resize(pool.size());
+    if (static_cast<int>(scratch_.size()) < threads) scratch_.resize(threads);
     for (Scratch& scratch : scratch_) scratch.prepare(columns);  // here, where running out of memory can be reported
     std::atomic<size_t> next{0};
     pool.run([&](int thread) {
+      if (thread >= threads) return;  // the pool has grown since we asked
       for (size_t t = next++; t < tiles_.size(); t = next++) body(Worker(job, tiles_[t], scratch_[thread]));
     });
     l1_ = ssim_ = 0;
