@@ -31,7 +31,7 @@ class TorchEngine:
     def __init__(self, model: Model, config: SplatsConfig, seed: int, device: str, backend: Backend = "auto") -> None:
         self._model, self._config, self._backend = model, config, backend
         self._device = torch.device(device)
-        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self._generator, self._seed = torch.Generator(self._device), seed
         self.reload()
 
     def reload(self) -> None:
@@ -102,7 +102,7 @@ class TorchEngine:
             for name, tensor in p.items():
                 self._adam(name, tensor.grad, visible, given)
             if given.noise > 0:
-                self._add_noise(given.noise)
+                self._add_noise(given.noise, given.step)
         return StepOutput(
             float(loss.detach()),
             None if exposure is None or exposure.grad is None else exposure.grad.cpu().numpy(),
@@ -133,7 +133,7 @@ class TorchEngine:
         unbiased = m / (1 - BETA1**given.step)
         param[place] -= rate * unbiased / ((v / (1 - BETA2**given.step)).sqrt() + EPSILON)
 
-    def _add_noise(self, strength: float) -> None:
+    def _add_noise(self, strength: float, step: int) -> None:
         """3DGS-MCMC, eq. 8, as in native/noise.cpp (other random numbers)."""
         opacity = torch.sigmoid(self._params["opacity_logits"])
         rows = (opacity <= 0.1).nonzero()[:, 0]
@@ -148,6 +148,9 @@ class TorchEngine:
             ],
             dim=1,
         ).view(-1, 3, 3)
+        # A function of seed and step alone, so that a resumed training draws what an uninterrupted one does.
+        mixed = int(np.random.SeedSequence([self._seed, step]).generate_state(1, np.uint32)[0])
+        self._generator.manual_seed(mixed)
         normal = torch.randn(len(rows), 3, generator=self._generator, device=self._device)
         local = torch.einsum("nji,nj->ni", rotation, normal) * torch.exp(2 * self._params["log_scales"][rows])
         gate = strength * torch.sigmoid(-100 * (opacity[rows] - 0.005))
