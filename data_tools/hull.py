@@ -20,7 +20,7 @@ def has_masks(capture: Capture, indices: Sequence[int]) -> bool:
 def inside_hull(
     capture: Capture, indices: Sequence[int], xyz: np.ndarray, *, misses: int = 0, seen_by: int = 2
 ) -> np.ndarray:
-    """bool [n]: the points whose projections are opaque in all views that see them, but for `misses`, `seen_by` at least.
+    """bool [n]: points that are opaque in all views that see them, but for `misses`, and seen by `seen_by` at least.
 
     A pixel of slack around each silhouette allows for the error of poses and of triangulation.
     """

@@ -14,7 +14,7 @@ from PIL import Image
 
 from scenerep.captures import Capture, View, load_picture
 from scenerep.captures.resample import area_average, fit
-from scenerep.data_tools.tracks import build_points
+from scenerep.data_tools.tracks import build_points, plausible
 from scenerep.geometry.cameras import Camera
 from scenerep.geometry.distortion import pinhole, undistort
 from scenerep.native import usable_cpus
@@ -22,7 +22,7 @@ from scenerep.native import usable_cpus
 # A match may lie this far from the epipolar line: keypoints are good to half a pixel, poses of phones to about one.
 _EPIPOLAR_PX = 1.5
 # Lowe's ratio of distances. Only descriptors near the epipolar line compete, so a loose one is safe.
-_RATIO = 0.85
+_RATIO = 0.8
 # Where matches are this unlike (distance of unit vectors, 0..2), they are chance.
 _MAX_DISTANCE = 0.75
 
@@ -191,7 +191,7 @@ def triangulated(
             mine, rows, columns = mine[counts], rows[counts], columns[counts]
         np.add.at(colours, seen.point[mine], image[rows, columns, :3])
         np.add.at(count, seen.point[mine], 1)
-    good = count >= 2
+    good = (count >= 2) & plausible(seen)
     return seen.xyz[good], np.round(colours[good] / count[good, None]).astype(np.uint8)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from scenerep.geometry.cameras import Camera
 
@@ -18,6 +19,12 @@ from scenerep.geometry.cameras import Camera
 # captures to about one.
 _REPROJECTION_PX = 1.5
 _MIN_ANGLE_DEG = 1.5
+# A feature this near to the projection of a point is that point.
+_SAME_PX = 1.0
+# Points that three views and more agree on are hardly ever wrong; those of two views are, in one of three cases where
+# patterns repeat. They are kept near the former: within the distance of the seventh neighbour there.
+_SURE_VIEWS = 3
+_NEIGHBOURS = 7
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ def build_points(
         matches: For each pair, index pairs [m, 2] into the features of i and j.
     """
     rays = [_rays(camera, p) for camera, p in zip(cameras, pixels)]
+    trees = [KDTree(p) if len(p) else None for p in pixels]
     covered = [np.zeros(len(p), dtype=bool) for p in pixels]
     of_view: list[list[tuple[int, np.ndarray]]] = [[] for _ in cameras]
     for (i, j), match in zip(pairs, matches):
@@ -58,12 +66,13 @@ def build_points(
         own = np.concatenate([match[:, 0] for _, match in listed])
         other = np.concatenate([match[:, 1] for _, match in listed])
         view = np.concatenate([np.full(len(match), j) for j, match in listed])
-        keep = _agreeing(cameras, rays, pixels, i, own, view, other) & ~covered[i][own]
+        keep, distance = _agreeing(cameras, rays, pixels, i, own, view, other)
+        keep &= ~covered[i][own]
         own, other, view = own[keep], other[keep], view[keep]
-        for j in np.unique(view):
-            covered[j][other[view == j]] = True
         reference, point = np.unique(own, return_inverse=True)
-        covered[i][reference] = True
+        found = rays[i][0][reference] + distance[reference, None] * rays[i][1][reference]
+        for j in range(i + 1, len(cameras)):
+            covered[j] |= _near(pixels[j], trees[j], cameras[j].project(found))
         numbers = np.arange(len(reference))
         parts.append((count + numbers, np.full(len(reference), i), reference))
         parts.append((count + point, view, other))
@@ -83,16 +92,39 @@ def build_points(
     return Observations(xyz[good], number[point[keep]], view[keep], np.concatenate(list(pixels))[row[keep]])
 
 
+def plausible(seen: Observations) -> np.ndarray:
+    """bool [m]: points that three views agree on, and points of two views that lie among those."""
+    views = np.bincount(seen.point, minlength=len(seen.xyz))
+    sure = views >= _SURE_VIEWS
+    if sure.sum() <= _NEIGHBOURS:
+        return np.ones(len(seen.xyz), dtype=bool)  # too few to judge by
+    tree = KDTree(seen.xyz[sure])
+    spacing = tree.query(seen.xyz[sure], k=_NEIGHBOURS)[0][:, -1]
+    distance, nearest = tree.query(seen.xyz)
+    return sure | (distance <= spacing[nearest])
+
+
 def _rays(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     plane = (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
     d = np.concatenate([plane, np.ones((len(plane), 1))], axis=1) @ camera.world_from_camera[:3, :3].T
     return np.broadcast_to(camera.centre, d.shape), d / np.linalg.norm(d, axis=1, keepdims=True)
 
 
-def _agreeing(cameras, rays, pixels, i: int, own, view, other) -> np.ndarray:
-    """bool [k]: the matches of view i that agree with the point on their feature's ray that most of them support."""
+def _near(pixels: np.ndarray, tree: KDTree | None, projected: np.ndarray) -> np.ndarray:
+    """bool [n]: the features onto which one of the points (u, v, z) [m, 3] falls: they need no point of their own."""
+    near = np.zeros(len(pixels), dtype=bool)
+    uv = projected[projected[:, 2] > 0, :2]
+    if tree is not None and len(uv):
+        distance, index = tree.query(uv, distance_upper_bound=_SAME_PX)
+        near[index[np.isfinite(distance)]] = True
+    return near
+
+
+def _agreeing(cameras, rays, pixels, i: int, own, view, other) -> tuple[np.ndarray, np.ndarray]:
+    """The matches of view i that agree with the point on their feature's ray that most of them support: bool [k]; and
+    that point's distance along the ray, for each feature of the view."""
     if len(own) == 0:
-        return np.zeros(0, dtype=bool)
+        return np.zeros(0, dtype=bool), np.zeros(len(pixels[i]))
     o, d = (ray[own] for ray in rays[i])
     start = np.cumsum([0] + [len(p) for p in pixels])
     row = start[view] + other
@@ -106,7 +138,7 @@ def _agreeing(cameras, rays, pixels, i: int, own, view, other) -> np.ndarray:
     rank = np.empty(len(own), dtype=np.int64)
     rank[order] = np.arange(len(own)) - np.maximum.accumulate(np.where(first, np.arange(len(own)), 0))
     features = len(pixels[i])
-    best, best_votes = np.zeros(len(own), dtype=bool), np.zeros(features)
+    best, best_votes, distance = np.zeros(len(own), dtype=bool), np.zeros(features), np.zeros(features)
     for r in range(int(rank.max()) + 1):  # the point that the r-th match proposes
         proposed = np.full(features, np.nan)
         proposed[own[rank == r]] = s[rank == r]
@@ -114,9 +146,9 @@ def _agreeing(cameras, rays, pixels, i: int, own, view, other) -> np.ndarray:
         agrees = (proposed[own] > 0) & (_error_px(point, o2, d2, focal) < _REPROJECTION_PX)
         votes = np.bincount(own[agrees], minlength=features).astype(float)
         better = votes > best_votes
-        best_votes = np.where(better, votes, best_votes)
+        best_votes, distance = np.where(better, votes, best_votes), np.where(better, proposed, distance)
         best = np.where(better[own], agrees, best)
-    return best
+    return best, distance
 
 
 def _error_px(points, o, d, focal) -> np.ndarray:

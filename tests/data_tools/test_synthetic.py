@@ -68,8 +68,8 @@ def test_sparse_points_lie_on_the_surfaces_that_the_depth_shows(folder):
 def test_surfaces_look_different_from_different_sides():
     scene = make_scene(0)
     ball = scene[1]
-    up = np.array([0.0, 0.0, 1.0])
-    top = ball.centre + ball.radius * (up + [0.5, -0.4, 0.2]) / np.linalg.norm(up + [0.5, -0.4, 0.2])
+    side = np.array([0.5, -0.4, 1.2])
+    top = ball.centre + ball.radius * side / np.linalg.norm(side)
     eyes = top + np.array([[1.0, 0, 1.5], [-1.0, 0, 1.5], [0, 1.2, 1.5], [0.45, -0.3, 1.5]])
     d = (top - eyes) / np.linalg.norm(top - eyes, axis=1, keepdims=True)
     colour, t = cast(scene, eyes, d)
