@@ -27,7 +27,7 @@ from torch.nn.functional import conv2d
 from scenerep.metrics import L1SSIM
 from scenerep.metrics.reference import C1, C2, l1_ssim_reference, window
 from scenerep.native import isa
-from scenerep.splats.adam import Adam
+from scenerep.splats.adam import adam_step
 
 SIZES = [(180, 320), (360, 640), (540, 960)]
 GAUSSIANS = 100_000
@@ -78,13 +78,8 @@ def adam_contenders(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
     optimiser = torch.optim.Adam([theirs], lr=1e-3, eps=1e-15, fused=True)
 
     def ours(visible: np.ndarray | None) -> Callable[[], Any]:
-        adam, mine = Adam(), param.copy()
-
-        def step() -> None:
-            adam.advance()
-            adam.step("a", mine, grad, 1e-3, visible)
-
-        return step
+        mine, first, second = param.copy(), np.zeros_like(param), np.zeros_like(param)
+        return lambda: adam_step(mine, grad, first, second, 1e-3, 1, visible)
 
     return {
         "kernel, all seen": ours(None),

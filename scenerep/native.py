@@ -36,25 +36,38 @@ def _import(isa: str) -> ModuleType | None:
 
 
 @functools.cache
-def _load() -> tuple[str, ModuleType]:
+def available_isas() -> tuple[str, ...]:
+    """The builds that are installed and run on this CPU, best first.
+
+    Raises:
+        DeviceError: None is installed.
+    """
     base = _import("x86-64") or _import("generic")
     if base is None:
         raise DeviceError(
-            "scenerep's native module is not built", "install a C++17 compiler (g++ or clang++), then run: pip install -e ."
+            "scenerep's native module is not built",
+            "install a C++17 compiler (g++ or clang++), then run: pip install -e .",
         )
-    available = _LEVELS.get(base.cpu_level(), ("generic",))
+    runs = _LEVELS.get(base.cpu_level(), ("generic",))
+    return tuple(isa for isa in runs if _import(isa) is not None)
+
+
+@functools.cache
+def _load() -> tuple[str, ModuleType]:
+    available = available_isas()
     forced = os.environ.get("SCENEREP_ISA")
     if forced is not None:
         if forced not in _MODULES:
             raise ConfigError(f"SCENEREP_ISA={forced} is not known", f"use one of: {', '.join(_MODULES)}")
         if forced not in available:
-            raise ConfigError(f"SCENEREP_ISA={forced} does not run on this CPU", f"use one of: {', '.join(available)}")
-        available = (forced,)
-    for isa in available:
-        module = _import(isa)
-        if module is not None:
-            return isa, module
-    raise DeviceError(f"scenerep was built without {' or '.join(available)}", "run: pip install --force-reinstall -e .")
+            raise ConfigError(
+                f"SCENEREP_ISA={forced} does not run on this CPU, or was not built",
+                f"use one of: {', '.join(available)}",
+            )
+    chosen = forced or available[0]
+    module = _import(chosen)
+    assert module is not None
+    return chosen, module
 
 
 def isa() -> str:

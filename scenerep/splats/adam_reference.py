@@ -15,19 +15,16 @@ def adam_reference(
     *,
     visible: np.ndarray | None = None,
     active: int | None = None,
-    row_scale: np.ndarray | None = None,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-15,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """New (param, m, v) after one step; arguments as for `Adam.step`, `step` counts from 1, arrays are [n, ...]."""
+    """New (param, m, v) after one step; arguments as for `adam_step`, which works in place."""
     changes = np.zeros(param.shape, dtype=bool)
     changes[slice(None) if visible is None else visible] = True
     if active is not None:
         changes[:, active:] = False
     rate = np.broadcast_to(np.asarray(lr), param.shape[1:])
-    if row_scale is not None:
-        rate = rate * row_scale.reshape(-1, *[1] * (param.ndim - 1))
     new_m = beta1 * m + (1 - beta1) * grad
     new_v = beta2 * v + (1 - beta2) * grad**2
     mean, root = new_m / (1 - beta1**step), np.sqrt(new_v / (1 - beta2**step))

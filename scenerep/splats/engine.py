@@ -12,12 +12,11 @@ import numpy as np
 from scenerep.geometry.cameras import Camera
 from scenerep.metrics import L1SSIM
 from scenerep.native import native
+from scenerep.splats.adam import adam_step
 from scenerep.splats.config import SplatsConfig
 from scenerep.splats.model import Model
 from scenerep.splats.schedule import Rates
 from scenerep.splats.targets import Target
-
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-15
 
 
 @dataclass(frozen=True)
@@ -166,29 +165,13 @@ class NativeEngine:
     ) -> None:
         model, n = self._model, self._model.count
         for name, param in params.items():
-            width = param.size // max(n, 1)
-            flat = (n, width)
+            rate, active = getattr(given.rates, name), None
             if name == "sh":
-                rates = np.full(width, given.rates.sh, dtype=np.float32)
-                rates[:3] = given.rates.sh0
-                active = 3 * (given.sh_degree + 1) ** 2
-            else:
-                rates = np.full(width, getattr(given.rates, name), dtype=np.float32)
-                active = width
-            self._native.adam_step(
-                param.reshape(flat),
-                grads[name].reshape(flat),
-                model.first[name][:n].reshape(flat),
-                model.second[name][:n].reshape(flat),
-                visible,
-                rates,
-                None,
-                BETA1,
-                BETA2,
-                EPSILON,
-                given.step,
-                active,
-            )
+                rate = np.full((param.shape[1], 1), given.rates.sh, dtype=np.float32)
+                rate[0] = given.rates.sh0
+                active = (given.sh_degree + 1) ** 2
+            first, second = model.first[name][:n], model.second[name][:n]
+            adam_step(param, grads[name], first, second, rate, given.step, visible, active)
         if given.noise > 0:
             self._native.add_noise(
                 params["means"],

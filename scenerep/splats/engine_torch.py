@@ -15,8 +15,9 @@ from torch import Tensor
 from scenerep.metrics.reference import l1_ssim_reference
 from scenerep.render import ScreenProbe, rasterize
 from scenerep.render.types import Backend
+from scenerep.splats.adam import BETA1, BETA2, EPSILON
 from scenerep.splats.config import SplatsConfig
-from scenerep.splats.engine import BETA1, BETA2, EPSILON, StepInput, StepOutput
+from scenerep.splats.engine import StepInput, StepOutput
 from scenerep.splats.model import Model
 
 

@@ -58,9 +58,19 @@ def train(run: Run, capture: Capture, config: SplatsConfig) -> Iterator[Event]:
 def _check(capture: Capture, config: SplatsConfig) -> None:
     if not capture.train:
         raise DataError(f"{capture.root}: no views to train on", "use a larger --test-every")
-    for name, value in (("minutes", config.minutes), ("steps", config.steps), ("max-gaussians", config.max_gaussians)):
-        if value is not None and value <= 0:
+    positive = {
+        "minutes": config.minutes,
+        "steps": config.steps,
+        "max-gaussians": config.max_gaussians,
+        "init.points": config.init.points,
+        "init.scale": config.init.scale,
+        "densify.every": config.densify.every,
+    }
+    for name, value in positive.items():
+        if value is not None and not value > 0:  # nan too
             raise ConfigError(f"--{name} is {value}", "give a positive number")
+    if not 0 < config.init.opacity < 1:
+        raise ConfigError(f"--init.opacity is {config.init.opacity}", "give a number between 0 and 1")
 
 
 class _Training:
