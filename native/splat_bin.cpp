@@ -11,10 +11,13 @@ namespace {
 // Pixels added to every span: rounding must not lose a pixel on the boundary. A block too many only costs time.
 constexpr float kSlack = 1e-3f;
 
-// Columns of blocks [first, last] touched in each of sixteen rows of blocks, from row `row` on.
-SR_INLINE void block_spans(const Record& r, int row, f16 lanes, int32_t* first, int32_t* last) {
+// Columns of blocks [first, last] touched in each of sixteen rows of blocks, from row `row` on; last < first where a row
+// is outside [row0, row1] or touches nothing.
+SR_INLINE void block_spans(const Record& r, int row, int row0, int row1, int blocks_x, f16 lanes, int32_t* first,
+                           int32_t* last) {
   // The band of pixel centres of a row, cut to the ellipse's height; offsets from the centre.
-  const f16 low = fma(lanes, f16(4.0f), f16(4.0f * static_cast<float>(row) + 0.5f - r.y));
+  const f16 rows = lanes + f16(static_cast<float>(row));
+  const f16 low = fma(rows, f16(4.0f), f16(0.5f - r.y));
   const f16 high = low + f16(3.0f);
   const f16 ey = r.ey;
   const f16 from = max(low, -ey), to = min(high, ey);
@@ -24,12 +27,12 @@ SR_INLINE void block_spans(const Record& r, int row, f16 lanes, int32_t* first, 
   const f16 half = r.half_width, slope = r.slope, one = 1.0f, zero = 0.0f;
   const f16 x1 = fma(half, sqrt(max(fnma(ur, ur, one), zero)), fma(slope, right, f16(r.x + kSlack)));
   const f16 x0 = fnma(half, sqrt(max(fnma(ul, ul, one), zero)), fma(slope, left, f16(r.x - kSlack)));
-  // Block column i holds the centres 4 i + 0.5 ... 4 i + 3.5. Bounded before the conversion: int32 must hold them.
-  const f16 bound = 1e8f;
-  const f16 begin = -floor((f16(3.5f) - max(x0, -bound)) * f16(0.25f));
-  const f16 end = floor((min(x1, bound) - f16(0.5f)) * f16(0.25f));
-  storei(first, to_int(min(max(begin, -bound), bound)));
-  storei(last, to_int(min(max(end, -bound), bound)));
+  // Block column i holds the centres 4 i + 0.5 ... 4 i + 3.5. Cut to the picture before the conversion to integers.
+  const f16 begin = max(-floor((f16(3.5f) - x0) * f16(0.25f)), zero);
+  const f16 end = min(floor((x1 - f16(0.5f)) * f16(0.25f)), f16(static_cast<float>(blocks_x - 1)));
+  const m16 used = (rows >= f16(static_cast<float>(row0))) & (rows <= f16(static_cast<float>(row1))) & (begin <= end);
+  storei(first, to_int(select(used, begin, f16(1e6f))));
+  storei(last, to_int(select(used, end, f16(-1.0f))));
 }
 
 SR_INLINE int floor_to_int(float x) {
@@ -43,25 +46,22 @@ struct Emitter {
   int64_t count;
 };
 
-SR_INLINE void emit_tile_row(Emitter& e, uint64_t rank, int tile_row, int tiles_x, const int32_t* first,
-                             const int32_t* last, const bool* used) {
-  int low = INT32_MAX, high = -1;
-  for (int i = 0; i < 4; i++)
-    if (used[i] && first[i] <= last[i]) {
-      low = std::min(low, first[i]);
-      high = std::max(high, last[i]);
-    }
-  for (int tile = low >> 2; low <= high && tile <= high >> 2; tile += 16) {  // 16 tiles of 4 blocks fill 64 bits
+// One row of tiles from four rows of blocks.
+SR_INLINE void emit_tile_row(Emitter& e, uint64_t rank, uint32_t row_start, const int32_t* first, const int32_t* last) {
+  const int low = std::min(std::min(first[0], first[1]), std::min(first[2], first[3]));
+  const int high = std::max(std::max(last[0], last[1]), std::max(last[2], last[3]));
+  for (int tile = low >> 2; tile <= high >> 2; tile += 16) {  // 16 tiles of 4 blocks fill 64 bits
     uint64_t rows[4];
     for (int i = 0; i < 4; i++) {
       const int from = std::max(first[i] - 4 * tile, 0), to = std::min(last[i] - 4 * tile, 63);
-      rows[i] = used[i] && from <= to && from < 64 ? (~uint64_t{0} >> (63 - to)) & (~uint64_t{0} << from) : 0;
+      rows[i] = from <= to ? (uint64_t{2} << to) - (uint64_t{1} << from) : 0;
     }
-    for (int i = 0; i < 16 && tile + i <= high >> 2; i++) {
+    const int end = std::min(tile + 15, high >> 2);
+    for (int t = tile; t <= end; t++) {
       const uint64_t mask = (rows[0] & 15) | (rows[1] & 15) << 4 | (rows[2] & 15) << 8 | (rows[3] & 15) << 12;
       for (auto& r : rows) r >>= 4;
       if (mask == 0) continue;
-      const uint64_t index = static_cast<uint64_t>(tile_row) * tiles_x + tile + i;
+      const uint64_t index = row_start + static_cast<uint32_t>(t);
       e.out[e.count++] = rank << 36 | index << 16 | mask;
       e.histogram[index]++;
     }
@@ -99,17 +99,11 @@ void emit_chunk(Frame& frame, int chunk) {
     }
     for (int tile_row0 = row0 >> 2; tile_row0 <= row1 >> 2; tile_row0 += 4) {  // four rows of tiles, sixteen of blocks
       alignas(64) int32_t first[kLanes], last[kLanes];
-      block_spans(r, 4 * tile_row0, lanes, first, last);
-      for (int t = 0; t < 4 && tile_row0 + t <= row1 >> 2; t++) {
-        bool used[4];
-        for (int i = 0; i < 4; i++) {
-          const int row = 4 * (tile_row0 + t) + i;
-          used[i] = row >= row0 && row <= row1;
-          first[4 * t + i] = std::max(first[4 * t + i], 0);
-          last[4 * t + i] = std::min(last[4 * t + i], blocks_x - 1);
-        }
-        emit_tile_row(e, static_cast<uint64_t>(rank), tile_row0 + t, tiles_x, first + 4 * t, last + 4 * t, used);
-      }
+      block_spans(r, 4 * tile_row0, row0, row1, blocks_x, lanes, first, last);
+      const int rows = std::min(4, (row1 >> 2) - tile_row0 + 1);
+      for (int t = 0; t < rows; t++)
+        emit_tile_row(e, static_cast<uint64_t>(rank), static_cast<uint32_t>((tile_row0 + t) * tiles_x), first + 4 * t,
+                      last + 4 * t);
     }
   }
   frame.emitted_count[chunk] = e.count;
