@@ -235,6 +235,10 @@ class ColmapJob:
                 found = pycolmap.global_mapping(str(database), str(self.images), str(out), options)
             else:
                 options = _incremental_options(effort, self.options.seed)
+                if effort.patient and effort.only is None and all(picture.focal_px for picture in self.pictures):
+                    # Walking straight on does not tell the focal length: in a street (lund_street), 735 and 990 px
+                    # fit equally well. EXIF says 995.
+                    options.ba_refine_focal_length = options.mapper.abs_pose_refine_focal_length = False
                 found = pycolmap.incremental_mapping(
                     str(database),
                     str(self.images),

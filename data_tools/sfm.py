@@ -34,7 +34,7 @@ NEAR = 6
 
 # Wide enough for the drift of a loop, far from the other side of a thing (180 degrees) or of a square one (90).
 _LOOP_DEG = 40.0
-_JUMP_DEG = 40.0  # nobody turns a camera so far between two of some dozen frames and keeps an overlap
+_JUMP_DEG = 60.0  # nobody turns a camera so far between two of some dozen pictures and keeps an overlap
 
 
 @dataclass(frozen=True)
