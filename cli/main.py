@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 import tyro
@@ -48,3 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cpus()))
     app, options = build_app(), (tyro.conf.FlagCreatePairsOff,)
     return run_command(lambda: app.cli(prog="scenerep", description=_DESCRIPTION, args=args, config=options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
