@@ -128,10 +128,15 @@ def _near_lines(a: np.ndarray, b: np.ndarray, f: np.ndarray) -> tuple[np.ndarray
     """Indices (row into a, sorted; column into b) of the pixels that lie near each other's epipolar line."""
     lines = np.append(a, np.ones((len(a), 1)), axis=1) @ f.T
     lines = (lines / np.maximum(np.linalg.norm(lines[:, :2], axis=1, keepdims=True), 1e-12)).astype(np.float32)
-    homogeneous = np.append(b, np.ones((len(b), 1)), axis=1).T.astype(np.float32)
+    u, v = b.T.astype(np.float32)
     rows, columns = [], []
-    for start in range(0, len(a), 512):  # blocks that stay in the processor's cache
-        row, column = np.nonzero(np.abs(lines[start : start + 512] @ homogeneous) < _EPIPOLAR_PX)
+    # Blocks that stay in the processor's cache. No matrix product: its own threads would fight with those of the pool.
+    for start in range(0, len(a), 64):
+        x, y, w = lines[start : start + 64, :, None].transpose(1, 0, 2)
+        distance = x * u
+        distance += y * v
+        distance += w
+        row, column = np.nonzero(np.abs(distance, out=distance) < _EPIPOLAR_PX)
         rows.append(row + start)
         columns.append(column)
     return np.concatenate(rows), np.concatenate(columns)

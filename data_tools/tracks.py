@@ -99,7 +99,7 @@ def plausible(seen: Observations) -> np.ndarray:
     if sure.sum() <= _NEIGHBOURS:
         return np.ones(len(seen.xyz), dtype=bool)  # too few to judge by
     tree = KDTree(seen.xyz[sure])
-    spacing = tree.query(seen.xyz[sure], k=_NEIGHBOURS)[0][:, -1]
+    spacing = np.asarray(tree.query(seen.xyz[sure], k=_NEIGHBOURS)[0])[:, -1]
     distance, nearest = tree.query(seen.xyz)
     return sure | (distance <= spacing[nearest])
 
