@@ -1,6 +1,6 @@
 """How well and how fast are cameras found? Registered pictures, error against known cameras, wall and CPU seconds.
 
-    python benchmarks/bench_sfm.py --data ../shared/data [--captures fox,fountain_p11] [--variants default,side1200]
+    python benchmarks/bench_sfm.py --data ../shared/data [--captures fox,fountain_p11] [--variants default,side1600]
 
 Prints a Markdown table and writes benchmarks/results/sfm.{json,md}; rows measured before stay unless measured again.
 """
@@ -42,7 +42,7 @@ CAPTURES = {
 }
 VARIANTS = {
     "default": PhotoOptions(),
-    "side1200": PhotoOptions(sfm_side=1200),
+    "side1600": PhotoOptions(sfm_side=1600),
     "thorough": PhotoOptions(sfm=SfmOptions(features="thorough")),
     "opencv": PhotoOptions(sfm=SfmOptions(lens="opencv")),
     "global": PhotoOptions(sfm=SfmOptions(mapper="global")),
