@@ -36,7 +36,11 @@ class Format:
 
 
 METHODS = {
-    "splats": Method("3D Gaussian splatting", "scenerep.splats.config:SplatsConfig", "scenerep.splats.train:train"),
+    "splats": Method(
+        "Gaussian splats: quick to train, quick to draw",
+        "scenerep.splats.config:SplatsConfig",
+        "scenerep.splats.train:train",
+    ),
 }
 
 FORMATS = {
