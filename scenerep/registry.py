@@ -36,11 +36,7 @@ class Format:
 
 
 METHODS = {
-    "splats": Method(
-        "Gaussian splats: quick to train, quick to draw",
-        "scenerep.splats.config:SplatsConfig",
-        "scenerep.splats.train:train",
-    ),
+    "splats": Method("Gaussian splatting", "scenerep.splats.config:SplatsConfig", "scenerep.splats.train:train"),
 }
 
 FORMATS = {
