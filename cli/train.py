@@ -15,8 +15,8 @@ from scenerep.cli.common import EXIT_DONE
 from scenerep.cli.training import find_points, open_training_capture, report, run_training, save_points
 from scenerep.registry import METHODS, Method, load
 
-_SIDES = {"fast": 480, "medium": 640, "high": 960}
-"""Longer side of the pictures by quality, in pixels: what a CPU gets through often enough in the time it has."""
+_SIDES = ((3.0, 480), (8.0, 640), (float("inf"), 960))
+"""Minutes of training up to which pictures have this longer side, in pixels: what a CPU gets through often enough."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TrainOptions:
     out: Path | None = None
     """The run's folder. Default: runs/CAPTURE/METHOD/TIME, with a link `latest` beside it."""
     max_side: int | None = None
-    """Reduce pictures to this longer side, in pixels. Default: 480 for fast, 640 for medium, 960 for high quality."""
+    """Reduce pictures to this longer side, in pixels. Default: 480 for up to 3 minutes, 640 up to 8, 960 beyond."""
     test_every: int = 8
     """Hold out every n-th picture to measure quality on; 0 trains on all (where the capture does not say itself)."""
     seed: int = 0
@@ -50,7 +50,7 @@ def train(method: str, options: TrainOptions, config: Any) -> int:
     from scenerep.io.camera_path import write_camera_path
     from scenerep.runs import Run, default_run_path, link_latest
 
-    max_side = _SIDES[getattr(config, "quality", "medium")] if options.max_side is None else options.max_side
+    max_side = _default_side(config) if options.max_side is None else options.max_side
     capture = open_training_capture(options.data, max_side, options.test_every)
     points = None
     if capture.points is None or len(capture.points) == 0:
@@ -82,6 +82,13 @@ def train(method: str, options: TrainOptions, config: Any) -> int:
     if code == EXIT_DONE:
         report(run, json=options.json)
     return code
+
+
+def _default_side(config: Any) -> int:
+    minutes = config.resolved_minutes()
+    if minutes is None:  # a budget of steps: as for the time that the preset stands for
+        minutes = dataclasses.replace(config, steps=None, minutes=None).resolved_minutes()
+    return next(side for limit, side in _SIDES if minutes <= limit)
 
 
 def _command(name: str, method: Method) -> Callable[..., int]:

@@ -12,7 +12,7 @@ import numpy as np
 from scenerep.captures import Capture
 from scenerep.errors import ConfigError, DataError
 from scenerep.evaluation import evaluate
-from scenerep.events import Densified, Evaluated, Event, Saved, Step, Warned
+from scenerep.events import Densified, Evaluated, Event, Saved, Step
 from scenerep.runs import Run
 from scenerep.splats.config import SplatsConfig
 from scenerep.splats.corrections import Exposures, Poses
@@ -24,6 +24,7 @@ from scenerep.splats.schedule import level_at, level_count, rates_at, sh_degree_
 from scenerep.splats.targets import Targets
 
 _LOG_EVERY = 50
+_PAUSE_SECONDS = 1.0
 _EVALUATE_SHARE = 0.05
 _CLOCK_EVERY = 10
 _REFINE_FROM = 100  # steps: before that the screen gradients say little
@@ -140,11 +141,14 @@ class _Training:
     # --- the loop
 
     def events(self) -> Iterator[Event]:
-        if self.levels and self.capture.warnings and self.at.step == 0:
-            yield Warned("; ".join(self.capture.warnings))
         try:
             while self._progress() < 1.0:
-                yield from self._step()
+                for event in self._step():
+                    before = time.monotonic()
+                    yield event
+                    outside = time.monotonic() - before
+                    if outside > _PAUSE_SECONDS:  # somebody paused the training: that is not training time
+                        self.started += outside
         except GeneratorExit:
             self._save()
             raise
