@@ -101,7 +101,7 @@ def plausible(seen: Observations) -> np.ndarray:
     tree = KDTree(seen.xyz[sure])
     spacing = np.asarray(tree.query(seen.xyz[sure], k=_NEIGHBOURS)[0])[:, -1]
     distance, nearest = tree.query(seen.xyz)
-    return sure | (distance <= spacing[nearest])
+    return sure | (distance <= spacing[np.asarray(nearest)])
 
 
 def _rays(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
