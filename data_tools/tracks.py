@@ -116,7 +116,7 @@ def _near(pixels: np.ndarray, tree: KDTree | None, projected: np.ndarray) -> np.
     uv = projected[projected[:, 2] > 0, :2]
     if tree is not None and len(uv):
         distance, index = tree.query(uv, distance_upper_bound=_SAME_PX)
-        near[index[np.isfinite(distance)]] = True
+        near[np.asarray(index)[np.isfinite(distance)]] = True
     return near
 
 
