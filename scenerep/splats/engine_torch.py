@@ -30,7 +30,8 @@ class TorchEngine:
     """
 
     def __init__(self, model: Model, config: SplatsConfig, seed: int, device: str, backend: Backend = "auto") -> None:
-        self._model, self._config, self._backend = model, config, backend
+        self._model, self._config = model, config
+        self._backend: Backend = backend
         self._device = torch.device(device)
         self._generator, self._seed = torch.Generator(self._device), seed
         self.reload()
@@ -64,7 +65,11 @@ class TorchEngine:
         use_depth = given.target.depth is not None and given.depth_weight > 0
         probe = ScreenProbe()
         out = rasterize(
-            *p.values(),
+            p["means"],
+            p["log_scales"],
+            p["quats"],
+            p["opacity_logits"],
+            p["sh"],
             replace(camera, distortion=None),
             sh_degree=given.sh_degree,
             background=self._tensor(given.background),

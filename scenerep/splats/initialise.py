@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from scenerep.captures import Points
 from scenerep.errors import DataError
@@ -18,7 +18,7 @@ def neighbour_distance(xyz: np.ndarray, neighbours: int = 3) -> np.ndarray:
     k = min(neighbours, len(xyz) - 1)
     if k < 1:
         return np.ones(len(xyz))
-    distance = cKDTree(xyz).query(xyz, k=k + 1)[0][:, 1:]
+    distance = KDTree(xyz).query(xyz, k=k + 1)[0][:, 1:]
     return np.sqrt((distance**2).mean(axis=1))
 
 

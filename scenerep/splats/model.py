@@ -47,7 +47,7 @@ class Model:
 
     def scene(self, *, antialiased: bool = False, copy: bool = True) -> Gaussians:
         """The scene as it stands."""
-        return Gaussians(**{name: a.copy() if copy else a for name, a in self.params.items()}, antialiased=antialiased)
+        return scene_of({name: a.copy() if copy else a for name, a in self.params.items()}, antialiased)
 
     def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Copies of the parameters of some rows."""
@@ -108,10 +108,16 @@ class Model:
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], capacity: int) -> Model:
         """The inverse of `state`."""
-        model = cls(Gaussians(**{name: arrays[name] for name in NAMES}), capacity)
+        model = cls(scene_of(arrays), capacity)
         n = model.count
         for prefix, group in (("first", model.first), ("second", model.second)):
             for name, a in group.items():
                 a[:n] = arrays[f"{prefix}.{name}"]
         model.screen_norm[:n], model.screen_count[:n] = arrays["screen_norm"], arrays["screen_count"]
         return model
+
+
+def scene_of(arrays: dict[str, np.ndarray], antialiased: bool = False) -> Gaussians:
+    """A scene of the arrays with its names; others are passed over."""
+    means, log_scales, quats, opacity_logits, sh = (arrays[name] for name in NAMES)
+    return Gaussians(means, log_scales, quats, opacity_logits, sh, antialiased)
