@@ -315,6 +315,25 @@ def test_minutes_go_on_where_they_were(tiny, tmp_path):
     assert steps[0].step == before.step + 1
 
 
+def test_pauses_do_not_count(tiny, tmp_path, monkeypatch):
+    """Whoever takes the events may stop between two of them, as the viewer does while paused."""
+    from scenerep.splats import train as module
+
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.5)
+    run = new_run(tmp_path / "run", tiny, SMALL)
+    events = train(run, tiny, SMALL)
+    seconds = []
+    for event in events:
+        if isinstance(event, Step):
+            seconds.append(event.seconds)
+            if event.step == 3:
+                time.sleep(1.0)
+            if event.step == 4:
+                break
+    events.close()  # type: ignore[attr-defined]
+    assert seconds[-1] - seconds[-2] < 0.9
+
+
 def test_closing_saves(tiny, tmp_path):
     run = new_run(tmp_path / "run", tiny, SMALL)
     assert run.latest_checkpoint() is None
