@@ -26,7 +26,7 @@ class DensifyConfig:
     """budget: grow to the stated count by splitting along the long axis, never above. mcmc: relocate dead Gaussians and
     grow by 5 % at a time (3DGS as Markov chain Monte Carlo). classic: clone and split above a gradient threshold, with
     opacity resets (3D Gaussian Splatting)."""
-    every: int = 100
+    every: int = 50
     """Steps between two refinements."""
     grow_until: float = 0.65
     """Share of the training at which the budget is reached."""
@@ -81,7 +81,7 @@ class SplatsConfig:
     """Train Gaussian splats from a capture."""
 
     quality: Literal["fast", "medium", "high"] = "medium"
-    """Preset of time and size: fast 1 minute and 60 000 Gaussians, medium 5 and 150 000, high 15 and 300 000."""
+    """Preset of time and size: fast 1 minute and 80 000 Gaussians, medium 5 and 150 000, high 15 and 300 000."""
     minutes: float | None = None
     """Train for this long, wall clock; schedules adapt to the machine's speed. Overrides the preset."""
     steps: int | None = None
@@ -119,8 +119,8 @@ class SplatsConfig:
         """The budget. Without a stated one, short trainings get fewer: what is added late is not trained."""
         if self.max_gaussians is not None:
             return self.max_gaussians
-        preset = {"fast": 60_000, "medium": 150_000, "high": 300_000}[self.quality]
+        preset = {"fast": 80_000, "medium": 150_000, "high": 300_000}[self.quality]
         minutes = self.resolved_minutes()
         if minutes is None:
             return preset
-        return min(preset, max(20_000, int(60_000 * minutes**0.6))) if self.minutes is not None else preset
+        return min(preset, max(20_000, int(80_000 * minutes**0.5))) if self.minutes is not None else preset
