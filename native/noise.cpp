@@ -9,8 +9,8 @@ namespace scenerep {
 
 namespace {
 
-// Above this opacity the sigmoid is below 1e-4: nothing moves.
-constexpr float kStillOpacity = 0.1f;
+// Above an opacity of 0.1 the sigmoid is below 1e-4: nothing moves. This is the logit of 0.1.
+constexpr float kStillLogit = -2.1972246f;
 
 // Counter-based random numbers (the finaliser of splitmix64): the same for every number of threads.
 uint64_t mix(uint64_t x) {
@@ -44,8 +44,8 @@ void add_noise(nb::ndarray<float, nb::c_contig, nb::device::cpu> means, Floats l
   nb::gil_scoped_release release;
   Pool::instance().parallel_for(n, 4096, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
+      if (logit[i] > kStillLogit) continue;
       const float opacity = 1.0f / (1.0f + std::exp(-logit[i]));
-      if (opacity > kStillOpacity) continue;
       const float s = strength / (1.0f + std::exp(100.0f * (opacity - 0.005f)));
       float e[4];
       normals(key ^ mix(2 * i), e);

@@ -240,12 +240,12 @@ class _Training:
         if not self.capture.test:
             return
         self.engine.synchronise()
-        background = np.ones(3) if self.has_alpha else np.zeros(3)
-        if self.background is not None:
-            background = self.background
         views = self.capture.test if full else self.capture.test[:: max(1, len(self.capture.test) // 3)][:3]
-        colour = (float(background[0]), float(background[1]), float(background[2]))
-        found = evaluate(self._snapshot(copy=False), self.capture, views, background=colour)
+        colour = None
+        if self.background is not None:
+            r, g, b = self.background.tolist()
+            colour = (r, g, b)
+        found = evaluate(self._snapshot(copy=False), self.capture, views, background=colour, basic=True)
         psnr, ssim = found.psnr, found.ssim
         at = self.at
         self.run.log(
