@@ -65,6 +65,15 @@ def assert_same_arrays_not(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -
     assert a["means"].shape != b["means"].shape or (a["means"] != b["means"]).any()
 
 
+def test_both_refinements_choose(tiny, tmp_path):
+    """What the tests below rely on."""
+    config = CONFIGS["budget"]
+    events = train(new_run(tmp_path / "run", tiny, config), tiny, config)
+    changes = [e for e in events if isinstance(e, Densified)]
+    assert [e.step for e in changes] == [100, 120]
+    assert all(e.before < e.after < 2 * e.before for e in changes)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_interrupted(name, tiny, tmp_path):
     """Before, at and after the refinements of steps 100 and 120, in the middle of an epoch, just before the end."""
