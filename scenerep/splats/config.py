@@ -99,7 +99,7 @@ class SplatsConfig:
     pose: bool = False
     """Refine the cameras' poses while training."""
     coarse: bool = True
-    """Start at a lower resolution."""
+    """Start at a lower resolution (--no-coarse: at the full one)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a CUDA device where there is one."""
     save_seconds: float = 60.0

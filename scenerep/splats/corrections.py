@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from scenerep.geometry.cameras import Camera
+from scenerep.geometry.quaternions import rotation_from_axis_angle
 
 _EXPOSURE_RATE = 2e-3
 _POSE_RATE = 3e-4
@@ -71,7 +72,7 @@ class Poses:
         if not xi.any():
             return camera
         moved = np.eye(4)
-        moved[:3, :3] = _rotation(xi[:3])
+        moved[:3, :3] = rotation_from_axis_angle(xi[:3])
         moved[:3, 3] = xi[3:] * self._scale
         return replace(camera, world_from_camera=np.linalg.inv(moved @ camera.camera_from_world))
 
@@ -89,12 +90,3 @@ class Poses:
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
         self._adam.load("pose", arrays)
-
-
-def _rotation(w: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula."""
-    angle = float(np.linalg.norm(w))
-    k = np.array([[0, -w[2], w[1]], [w[2], 0, -w[0]], [-w[1], w[0], 0]])
-    if angle < 1e-8:
-        return np.eye(3) + k
-    return np.eye(3) + np.sin(angle) / angle * k + (1 - np.cos(angle)) / angle**2 * (k @ k)

@@ -9,9 +9,10 @@ import pytest
 from splat_cases import STILL, small, step_input
 
 from scenerep.geometry.cameras import Camera
+from scenerep.geometry.quaternions import rotation_from_axis_angle
 from scenerep.render import render
 from scenerep.scenes import Gaussians
-from scenerep.splats.corrections import Exposures, Poses, _rotation
+from scenerep.splats.corrections import Exposures, Poses
 from scenerep.splats.engine import NativeEngine
 from scenerep.splats.model import Model
 from scenerep.splats.targets import Target
@@ -23,7 +24,7 @@ def test_rotation_is_rodrigues(rng):
     from scipy.spatial.transform import Rotation
 
     for w in [*rng.normal(size=(10, 3)), np.zeros(3), np.array([1e-9, 0, 0]), np.array([0, np.pi, 0])]:
-        np.testing.assert_allclose(_rotation(w), Rotation.from_rotvec(w).as_matrix(), atol=1e-12)
+        np.testing.assert_allclose(rotation_from_axis_angle(w), Rotation.from_rotvec(w).as_matrix(), atol=1e-12)
 
 
 def test_exposures_start_as_the_identity():
@@ -115,7 +116,7 @@ def test_a_moved_camera_comes_back(known_scene, tiny, rng):
     scale = tiny.scene_scale
     true = tiny.camera(2).resized(96, 64)
     push = np.eye(4)
-    push[:3, :3] = _rotation(np.radians([0.3, -0.35, 0.2]))
+    push[:3, :3] = rotation_from_axis_angle(np.radians([0.3, -0.35, 0.2]))
     push[:3, 3] = np.array([0.004, -0.002, 0.003]) * scale
     start = replace(true, world_from_camera=np.linalg.inv(push @ true.camera_from_world))
     engine = NativeEngine(Model(known_scene, len(known_scene)), CONFIG, 0)

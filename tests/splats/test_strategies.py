@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from splat_cases import assert_same_arrays, front_camera, random_model, random_scene
 
+from scenerep.geometry.quaternions import rotation_from_quaternion
 from scenerep.render import render
 from scenerep.scenes import Gaussians
 from scenerep.splats.config import DensifyConfig, SplatsConfig
 from scenerep.splats.densify import Budget, Classic, Mcmc, classic, make_strategy
-from scenerep.splats.densify.base import draw, logit, rotation_matrices, split_long_axis
+from scenerep.splats.densify.base import draw, logit, split_long_axis
 from scenerep.splats.densify.mcmc import share
 from scenerep.splats.model import NAMES, Model
 
@@ -132,13 +133,13 @@ def test_draw_of_pairs_is_successive_sampling(rng):
         assert abs(found - expected) < 4 * np.sqrt(expected * (1 - expected) / trials)
 
 
-def test_rotation_matrices(rng):
+def test_rotation_from_quaternion(rng):
     quats = rng.normal(size=(20, 4)) * 10.0 ** rng.integers(-3, 3, (20, 1))
-    r = rotation_matrices(quats)
+    r = rotation_from_quaternion(quats)
     np.testing.assert_allclose(r @ r.transpose(0, 2, 1), np.tile(np.eye(3), (20, 1, 1)), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(r), 1)
     half = np.sqrt(0.5)
-    turned = rotation_matrices(np.array([[half, 0, 0, half]]))[0] @ [1, 0, 0]  # 90 degrees about z
+    turned = rotation_from_quaternion(np.array([[half, 0, 0, half]]))[0] @ [1, 0, 0]  # 90 degrees about z
     np.testing.assert_allclose(turned, [0, 1, 0], atol=1e-12)
 
 
@@ -156,7 +157,7 @@ def test_long_axis_split(rng):
     assert_same_arrays(values, before)  # the parent is left alone
     n = np.arange(40)
     axis = values["log_scales"].argmax(axis=1)
-    long = rotation_matrices(values["quats"])[n, :, axis]
+    long = rotation_from_quaternion(values["quats"])[n, :, axis]
     sigma = np.exp(values["log_scales"][n, axis])
     steps = [child["means"] - values["means"] for child in children]
     np.testing.assert_allclose(steps[0], -steps[1], atol=1e-6)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from scenerep.geometry.quaternions import rotation_from_quaternion
 from scenerep.splats.config import DensifyConfig
 from scenerep.splats.model import Model
 
@@ -29,19 +30,6 @@ class Strategy(Protocol):
         ...
 
 
-def rotation_matrices(quats: np.ndarray) -> np.ndarray:
-    """[n, 3, 3] from wxyz quaternions [n, 4] of any length but zero."""
-    w, x, y, z = (quats / np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), 1e-12)).T
-    return np.stack(
-        [
-            *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-            *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-            *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-        ],
-        axis=1,
-    ).reshape(-1, 3, 3)
-
-
 def logit(opacity: np.ndarray) -> np.ndarray:
     opacity = np.clip(opacity, 1e-4, 1 - 1e-4)
     return np.log(opacity / (1 - opacity))
@@ -51,7 +39,7 @@ def split_long_axis(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray
     """Two children for each Gaussian, side by side along its longest axis."""
     n = np.arange(len(values["means"]))
     axis = np.argmax(values["log_scales"], axis=1)
-    direction = rotation_matrices(values["quats"])[n, :, axis]
+    direction = rotation_from_quaternion(values["quats"])[n, :, axis].astype(np.float32)
     shift = direction * (_OFFSET * np.exp(values["log_scales"][n, axis]))[:, None]
     children = {name: a.copy() for name, a in values.items()}
     children["log_scales"][n, axis] += np.log(_SHRINK)

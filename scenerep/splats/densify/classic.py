@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from scenerep.geometry.quaternions import rotation_from_quaternion
 from scenerep.splats.config import DensifyConfig
-from scenerep.splats.densify.base import draw, logit, rotation_matrices
+from scenerep.splats.densify.base import draw, logit
 from scenerep.splats.model import Model
 
 _SMALL = 0.01  # of the scene's size: clone below, split above
@@ -35,7 +36,9 @@ class Classic:
         for replace in (True, False):
             child = {name: a.copy() for name, a in parents.items()}
             local = rng.normal(size=child["means"].shape) * np.exp(child["log_scales"])
-            child["means"] += np.einsum("nij,nj->ni", rotation_matrices(child["quats"]), local).astype(np.float32)
+            child["means"] += np.einsum("nij,nj->ni", rotation_from_quaternion(child["quats"]), local).astype(
+                np.float32
+            )
             child["log_scales"] -= np.float32(np.log(_SPLIT_SHRINK))
             if replace:
                 model.write(chosen[large], child)
