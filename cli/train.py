@@ -15,7 +15,7 @@ from scenerep.cli.common import EXIT_DONE
 from scenerep.cli.training import find_points, open_training_capture, report, run_training, save_points
 from scenerep.registry import METHODS, Method, load
 
-_SIDES = ((3.0, 480), (8.0, 640), (float("inf"), 960))
+_SIDES = ((5.0, 480), (10.0, 640), (float("inf"), 960))
 """Minutes of training up to which pictures have this longer side, in pixels: what a CPU gets through often enough."""
 
 
@@ -28,7 +28,7 @@ class TrainOptions:
     out: Path | None = None
     """The run's folder. Default: runs/CAPTURE/METHOD/TIME, with a link `latest` beside it."""
     max_side: int | None = None
-    """Reduce pictures to this longer side, in pixels. Default: 480 for up to 3 minutes, 640 up to 8, 960 beyond."""
+    """Reduce pictures to this longer side, in pixels. Default: 480 for up to 5 minutes, 640 up to 10, 960 beyond."""
     test_every: int = 8
     """Hold out every n-th picture to measure quality on; 0 trains on all (where the capture does not say itself)."""
     seed: int = 0
