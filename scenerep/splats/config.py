@@ -44,7 +44,7 @@ class DensifyConfig:
 class RatesConfig:
     """Learning rates of Adam."""
 
-    means: float = 3e-4
+    means: float = 5e-4
     """Of positions, in units of the scene's size; falls exponentially to a hundredth."""
     scales: float = 5e-3
     """Of the logarithms of the standard deviations."""
