@@ -23,7 +23,7 @@ CAPTURES: dict[str, tuple[int, list[str], bool]] = {
     "chair_blender": (400, [], False),
     "llff_fern": (512, [], True),
     "fountain_p11": (768, [], False),
-    "milk_carton": (570, ["--exposure", "--pose"], False),
+    "milk_carton": (570, ["--exposure"], False),
     "temple_sparse_ring": (640, [], False),
     "livingroom_rgbd": (640, [], False),
 }
