@@ -154,7 +154,7 @@ def test_colours_of_depth_and_heat() -> None:
 def test_fitting_takes_out_the_pictures_own_pose_and_colours(
     scene: Gaussians, capture: Capture, rng: np.random.Generator
 ) -> None:
-    """A view that stands a pixel beside where it is said to be, and is darker: plain PSNR suffers, the fitted does not."""
+    """A view a pixel beside where it is said to be, and darker: plain PSNR suffers, the fitted does not."""
     view = capture.test[0]
     said = capture.views[view].camera
     push = np.eye(4)

@@ -1,8 +1,8 @@
 """Quality on held-out views.
 
 Rules, the same for every number that the project reports:
-- The render is clipped to [0, 1] and compared with the undistorted photograph at the capture's size. No exposure, colour
-  or pose is fitted to the held-out picture, but for `psnr_fitted`, which is asked for and stands beside the others.
+- The render is clipped to [0, 1] and compared with the undistorted photograph at the capture's size. No exposure,
+  colour or pose is fitted to the held-out picture, but for `psnr_fitted`, which has to be asked for.
 - A picture with alpha is composited on the background that the scene is rendered on: white unless told otherwise, as
   is the custom for Blender scenes. Pictures without alpha are rendered on black, as they are trained.
 - Pixels that undistortion left empty hold no photograph and count nowhere. A mask file or an alpha channel adds a

@@ -63,7 +63,7 @@ class Exposures:
 
 
 class Poses:
-    """A small rigid motion per training view, applied in camera axes: axis-angle [3] and translation [3] in scene sizes.
+    """A small rigid motion per training view, in camera axes: axis-angle [3] and translation [3] in scene sizes.
 
     What all views do together is no correction but a turned, shifted or scaled world, in which held-out cameras would
     stand wrong: the common rotation, translation and scale of the training cameras are taken out of every motion.
