@@ -68,6 +68,8 @@ struct alignas(64) Sums {
 };
 static_assert(sizeof(Sums) == 64, "sums are one cache line");
 
+class SceneAdam;
+
 struct Gradients {
   float *means, *log_scales, *quats, *opacity_logits, *sh;
   float* screen;      // [n, 2] or null: dL/d(projected centre), px
@@ -78,6 +80,7 @@ struct Gradients {
   float* screen_count;  // [n], added to: 1 for each time that a Gaussian is visible
   float opacity_weight, scale_weight;  // gradients of these times the sum of opacities and of standard deviations
   bool keep_invisible;  // rows of invisible Gaussians and inactive SH columns are left as they are instead of zeroed
+  const SceneAdam* adam = nullptr;  // if given, uses the gradients on the spot, and the five arrays above are not written
 };
 
 // State of one frame; buffers are kept for the next one.
