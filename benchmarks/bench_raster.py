@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+# Per pair, a fused multiply-add counted as two: offsets 2, exponent 8, power of two 11, and then weight, transmittance
+# and three colours; backward also the dot product, suffix, reciprocal and six moments.
+FORWARD_FLOPS, BACKWARD_FLOPS = 30, 55
 STAGES = ("project", "sort", "bin", "blend", "blend_backward", "gather", "gradient")
 
 
@@ -49,21 +52,27 @@ class Native:
 
 
 class Reference:
-    """`rasterize(backend="reference")` with autograd."""
+    """Plain torch with autograd: `keep` the tiles' intermediates, or compute them again as the specification does."""
 
-    def __init__(self, scene: Any, camera: Any, v: np.ndarray) -> None:
+    def __init__(self, scene: Any, camera: Any, v: np.ndarray, keep: bool) -> None:
         import torch
 
-        self.camera, self.v = camera, torch.from_numpy(v)
+        self.camera, self.v, self.keep = camera, torch.from_numpy(v), keep
         self.params = [torch.from_numpy(a).requires_grad_() for a in scene.arrays().values()]
 
     def run(self) -> tuple[float, float]:
+        from torch_baseline import rasterize_kept
+
         from scenerep.render import rasterize
 
         for p in self.params:
             p.grad = None
         begin = time.perf_counter()
-        rgb = rasterize(*self.params, self.camera, backend="reference").rgb
+        if self.keep:
+            rgb = rasterize_kept(self.params, self.camera)
+        else:
+            means, log_scales, quats, logits, sh = self.params
+            rgb = rasterize(means, log_scales, quats, logits, sh, self.camera, backend="reference").rgb
         middle = time.perf_counter()
         rgb.backward(self.v)
         return middle - begin, time.perf_counter() - begin
@@ -81,18 +90,21 @@ def measure(name: str, threads: int, rounds: int, reference: bool) -> dict[str, 
     kernel = Native(scene, camera)
     for _ in range(3):
         kernel.run()
-    other = Reference(scene, camera, kernel.v) if reference else None
+    # Of the two ways the faster one is the baseline.
+    others = [Reference(scene, camera, kernel.v, keep) for keep in (True, False)] if reference else []
     times: list[tuple[float, float]] = []
-    slow: list[tuple[float, float]] = []
+    slow: list[list[tuple[float, float]]] = [[] for _ in others]
     stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for _ in range(rounds):
         for _ in range(5):
             times.append(kernel.run())
             for stage, seconds in kernel.raster.statistics()["seconds"].items():
                 stages[stage].append(seconds)
-        if other is not None:
-            slow.append(other.run())
+        for found, other in zip(slow, others):
+            found.append(other.run())
     pairs = kernel.raster.contributions()
+    peak = threads * native.native().fma_peak()
+    seconds = {stage: statistics.median(s) for stage, s in stages.items()}
     both = statistics.median(t[1] for t in times)
     result = {
         "workload": name,
@@ -104,13 +116,20 @@ def measure(name: str, threads: int, rounds: int, reference: bool) -> dict[str, 
         "forward_ms": round(1e3 * statistics.median(t[0] for t in times), 2),
         "forward_backward_ms": round(1e3 * both, 2),
         "ns_per_pair": round(1e9 * threads * both / pairs, 2),
-        "stages_ms": {stage: round(1e3 * statistics.median(s), 2) for stage, s in stages.items()},
+        "stages_ms": {stage: round(1e3 * s, 2) for stage, s in seconds.items()},
         "frame_megabytes": round(kernel.raster.statistics()["bytes"] / 1e6, 1),
+        "peak_gflops": round(peak / 1e9),
+        # Of the peak, counting what (pixel, Gaussian) pairs that contribute need and nothing else.
+        "blend_peak_share": round(FORWARD_FLOPS * pairs / seconds["blend"] / peak, 3),
+        "blend_backward_peak_share": round(BACKWARD_FLOPS * pairs / seconds["blend_backward"] / peak, 3),
         "load": round(os.getloadavg()[0], 2),
     }
     if slow:
-        result["reference_forward_ms"] = round(1e3 * statistics.median(t[0] for t in slow), 1)
-        result["reference_forward_backward_ms"] = round(1e3 * statistics.median(t[1] for t in slow), 1)
+        medians = [[1e3 * statistics.median(t[i] for t in found) for i in (0, 1)] for found in slow]
+        forward, forward_backward = min(medians, key=lambda m: m[1])
+        result["reference_forward_ms"] = round(forward, 1)
+        result["reference_forward_backward_ms"] = round(forward_backward, 1)
+        result["reference_keeping_ms"], result["reference_recomputing_ms"] = (round(m[1], 1) for m in medians)
         result["ratio_forward"] = round(result["reference_forward_ms"] / result["forward_ms"], 1)
         result["ratio_forward_backward"] = round(
             result["reference_forward_backward_ms"] / result["forward_backward_ms"], 1

@@ -283,7 +283,7 @@ class Rasterizer {
 
 size_t Frame::bytes() const {
   size_t total = records.bytes() + ranked.bytes() + histogram.bytes() + tile_start.bytes() + pair_rank.bytes() +
-                 pair_mask.bytes() + slot.bytes() + first.bytes() + pair_sums.bytes() + sums.bytes() + pose_parts.bytes();
+                 pair_blocks.bytes() + pair_mask.bytes() + slot.bytes() + first.bytes() + pair_sums.bytes() + sums.bytes() + pose_parts.bytes();
   for (int i = 0; i < 2; i++) total += keys[i].bytes() + order[i].bytes();
   for (const auto& e : emitted) total += e.bytes();
   return total;

@@ -110,7 +110,8 @@ struct Frame {
   Buffer<uint32_t> histogram;    // [kBinChunks, tiles]
   Buffer<uint32_t> tile_start;   // [tiles + 1]
   Buffer<uint32_t> pair_rank;    // in tile order
-  Buffer<UnitMask> pair_mask;    // blocks; after the forward blend, units that really contribute
+  Buffer<uint16_t> pair_blocks;  // those that the Gaussian may reach
+  Buffer<UnitMask> pair_mask;    // units that the last blend found it to contribute to
   Buffer<uint32_t> slot;         // emission -> pair
   Buffer<uint32_t> first;        // [visible + 1] rank -> first emission
   // Backward.

@@ -42,7 +42,7 @@ void blend_tile(Frame& frame, const Picture& out, int tile, TileState& state) {
     UnitMask done = 0;
     const Exponent exponent(r, static_cast<float>(x0), static_cast<float>(y0));
     // Whole blocks, not units: to leave out half a block costs more in mispredicted branches than it saves here.
-    for (uint32_t todo = static_cast<uint32_t>(frame.pair_mask[pair]) & alive; todo != 0; todo &= todo - 1) {
+    for (uint32_t todo = frame.pair_blocks[pair] & alive; todo != 0; todo &= todo - 1) {
       const int block = __builtin_ctz(todo), first = block * kUnitsPerBlock;
       fu power[kUnitsPerBlock], before[kUnitsPerBlock];
       mu valid[kUnitsPerBlock];
