@@ -1,0 +1,17 @@
+"""Coding: splat scenes as integers, and those integers as few bytes. No torch."""
+
+from __future__ import annotations
+
+from scenerep.coding.canonical import canonical_form
+from scenerep.coding.quantised import LayerGain, QuantisedSplats, dequantise, quantise
+from scenerep.coding.quantiser import Quantiser, grid_for
+
+__all__ = [
+    "LayerGain",
+    "QuantisedSplats",
+    "Quantiser",
+    "canonical_form",
+    "dequantise",
+    "grid_for",
+    "quantise",
+]
