@@ -5,13 +5,18 @@ from __future__ import annotations
 from scenerep.coding.canonical import canonical_form
 from scenerep.coding.quantised import LayerGain, QuantisedSplats, dequantise, quantise
 from scenerep.coding.quantiser import Quantiser, grid_for
+from scenerep.coding.scene_codec import decode, encode, stream_bits, symbol_bits
 
 __all__ = [
     "LayerGain",
     "QuantisedSplats",
     "Quantiser",
     "canonical_form",
+    "decode",
     "dequantise",
+    "encode",
     "grid_for",
     "quantise",
+    "stream_bits",
+    "symbol_bits",
 ]

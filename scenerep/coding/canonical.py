@@ -1,8 +1,8 @@
 """One of the 24 equal ways to write a Gaussian's rotation and scales.
 
 Permuting the axes of an ellipsoid together with its scales, and turning it half around any axis, leave it what it is:
-24 pairs (quaternion, scales) describe one Gaussian. Fixing one makes neighbours alike, which helps the coder, unless the
-scene's forms are clustered already (measured in docs/compression.md); hence a choice for each scene.
+24 pairs (quaternion, scales) describe one Gaussian. Fixing one makes neighbours alike, which helps the coder unless
+the forms of the scene are clustered already; hence a choice for each scene.
 """
 
 from __future__ import annotations

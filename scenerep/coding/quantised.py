@@ -55,7 +55,7 @@ class QuantisedSplats:
     colours: np.ndarray
     sh: np.ndarray
     quantiser: Quantiser
-    layers: np.ndarray | None = None  # type: ignore[assignment]  # None means all in layer 0
+    layers: np.ndarray = None  # type: ignore
     layer_count: int = 0
     decoded_layers: int = 0
     gains: tuple[LayerGain, ...] = ()
