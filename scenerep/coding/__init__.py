@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scenerep.coding.canonical import canonical_form
 from scenerep.coding.quantised import LayerGain, QuantisedSplats, dequantise, quantise
-from scenerep.coding.quantiser import Quantiser, grid_for
+from scenerep.coding.quantiser import Quantiser, focus_of, grid_for
 from scenerep.coding.scene_codec import decode, encode, stream_bits, symbol_bits
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "decode",
     "dequantise",
     "encode",
+    "focus_of",
     "grid_for",
     "quantise",
     "stream_bits",

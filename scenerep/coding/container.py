@@ -25,7 +25,7 @@ KIND_SPLATS = 1
 STREAMS = ("geometry", "shape", "opacity", "colour", "sh1", "sh2", "sh3")
 """The streams of a chunk of splats, in their order; the last ones only up to the SH degree."""
 
-_HEADER = struct.Struct("<8sHHIIIIBBBB3dI")
+_HEADER = struct.Struct("<8sHHIIIIBBBB3d3df4x")
 _ANTIALIASED, _CANONICAL, _GAINS = 1, 2, 4
 _ENTRY = struct.Struct("<IHBB6IQ")
 _STREAM = struct.Struct("<II")
@@ -112,7 +112,8 @@ def write_container(head: Head, payload: Sequence[Sequence[bytes]]) -> bytes:
         q.depth,
         flags,
         *q.origin,
-        0,
+        *q.centre,
+        q.radius,
     )
     front = header + body + bytes(table)
     return front + struct.pack("<I", zlib.crc32(front)) + b"".join(b"".join(streams) for streams in payload)
@@ -153,8 +154,8 @@ def read_head(data: bytes, file: str = "<srz>") -> Head:
         raise FormatError(file, f"1 to {MAX_LAYERS} layers", str(layer_count), 28)
     if not 1 <= depth <= MAX_DEPTH:
         raise FormatError(file, f"an octree depth of 1 to {MAX_DEPTH}", str(depth), 30)
-    if flags & ~7 or rest[3]:
-        raise FormatError(file, "unused bits to be zero", f"{flags:#x}, {rest[3]:#x}", 31)
+    if flags & ~7 or any(data[_HEADER.size - 4 : _HEADER.size]):
+        raise FormatError(file, "unused bits to be zero", f"flags {flags:#x}", 31)
 
     values = struct.unpack_from(f"<{floats}f", data, _HEADER.size)
     sh = values[6 : 6 + 2 * degree]
@@ -163,7 +164,19 @@ def read_head(data: bytes, file: str = "<srz>") -> Head:
         raise FormatError(file, "finite gains", "others", _HEADER.size + 4 * (6 + 2 * degree))
     try:
         quantiser = Quantiser(
-            tuple(rest[:3]), values[0], depth, *values[1:6], sh[0::2], sh[1::2], bool(flags & _CANONICAL)
+            origin=(rest[0], rest[1], rest[2]),
+            position=values[0],
+            depth=depth,
+            log_scale=values[1],
+            rotation=values[2],
+            opacity=values[3],
+            colour_luma=values[4],
+            colour_chroma=values[5],
+            sh_luma=sh[0::2],
+            sh_chroma=sh[1::2],
+            canonical=bool(flags & _CANONICAL),
+            centre=(rest[3], rest[4], rest[5]),
+            radius=rest[6],
         )
     except SceneRepError as error:
         raise FormatError(file, "a usable quantiser", error.message, _HEADER.size) from error

@@ -55,7 +55,8 @@ class QuantisedSplats:
     colours: np.ndarray
     sh: np.ndarray
     quantiser: Quantiser
-    layers: np.ndarray = None  # type: ignore
+    layers: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    """An empty array puts all in layer 0."""
     layer_count: int = 0
     decoded_layers: int = 0
     gains: tuple[LayerGain, ...] = ()
@@ -87,7 +88,9 @@ class QuantisedSplats:
                 f"QuantisedSplats.positions leave the grid of 2^{self.quantiser.depth} points",
                 "use a deeper octree or a larger position step",
             )
-        layers = np.zeros(n, np.uint8) if self.layers is None else np.asarray(self.layers)
+        layers = np.asarray(self.layers)
+        if layers.size == 0:
+            layers = np.zeros(n, np.uint8)
         if layers.shape != (n,) or not np.issubdtype(layers.dtype, np.integer):
             raise SceneRepError(f"QuantisedSplats.layers has shape {layers.shape}, expected integers ({n},)")
         last = int(layers.max()) if n else 0
@@ -145,7 +148,7 @@ def quantise(
     sh[:, :given] = ycocg_from_rgb(scene.sh[:, 1 : 1 + given])
     sh /= quantiser.sh_steps()
     sh[np.abs(sh) <= 0.5 + sh_dead_zone] = 0
-    grid = (scene.means.astype(np.float64) - quantiser.origin) / quantiser.position
+    grid = (quantiser.contract(scene.means) - quantiser.origin) / quantiser.position
     colour_steps = [quantiser.colour_luma, quantiser.colour_chroma, quantiser.colour_chroma]
     return QuantisedSplats(
         positions=np.clip(_round(grid), 0, 2**quantiser.depth - 1),
@@ -155,7 +158,7 @@ def quantise(
         colours=_round(ycocg_from_rgb(scene.sh[:, 0]) * C0 / colour_steps),
         sh=_round(sh),
         quantiser=quantiser,
-        layers=layers,
+        layers=np.zeros(0, np.uint8) if layers is None else layers,
         antialiased=scene.antialiased,
         metadata=dict(scene.metadata),
     )
@@ -166,6 +169,7 @@ def dequantise(q: QuantisedSplats) -> Gaussians:
 
     Each value is integer * step in float64 (exact; for positions plus the origin), taken through the formula of its
     attribute in float64 and rounded once to float32:
+    centre: `Quantiser.expand`;
     quaternion: g = rotation vector, s = |g|^2 / 4, w = (1 - s) / (1 + s), xyz = g / (1 + s);
     opacity logit: ln(o / (1 - o)), o held within 1/1024 of 0 and 1;
     red, green, blue from Y, Co, Cg: t = Y - Cg / 2, (t + Co / 2, Y + Cg / 2, t - Co / 2).
@@ -182,7 +186,7 @@ def dequantise(q: QuantisedSplats) -> Gaussians:
     dc = rgb_from_ycocg(q.colours * colour_steps) / C0
     sh = np.concatenate([dc[:, None], rgb_from_ycocg(q.sh * steps.sh_steps())], axis=1)
     return Gaussians(
-        means=(np.array(steps.origin) + q.positions * steps.position).astype(np.float32),
+        means=steps.expand(np.array(steps.origin) + q.positions * steps.position).astype(np.float32),
         log_scales=(q.log_scales * steps.log_scale + gain.log_scale).astype(np.float32),
         quats=(np.concatenate([1 - s, g], axis=1) / (1 + s)).astype(np.float32),
         opacity_logits=np.log(opacity / (1 - opacity)).astype(np.float32),

@@ -30,9 +30,9 @@ class Quantiser:
     """
 
     origin: tuple[float, float, float]
-    """World position of the grid point (0, 0, 0), float64."""
+    """Place of the grid point (0, 0, 0), float64: a world position if the grid is not contracted."""
     position: float
-    """Distance of grid points, world units."""
+    """Distance of grid points, world units (near the centre, if the grid is contracted)."""
     depth: int
     """Octree levels: grid coordinates are in 0 .. 2^depth - 1."""
     log_scale: float = 0.12
@@ -52,14 +52,24 @@ class Quantiser:
     canonical: bool = False
     """Whether rotations and scales are in canonical form (scales descending, see canonical.py)."""
 
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of the contraction, world units, float64."""
+    radius: float = 0.0
+    """0: the grid is even. Else it is even only up to this distance from the centre along each axis; beyond it the
+    distance of its points grows in proportion to that from the centre: for captures with a far background."""
+
     def __post_init__(self) -> None:
         for name in _STEPS:
             object.__setattr__(self, name, _step(name, getattr(self, name)))
         for name in ("sh_luma", "sh_chroma"):
             object.__setattr__(self, name, tuple(_step(name, value) for value in getattr(self, name)))
-        object.__setattr__(self, "origin", tuple(float(x) for x in self.origin))
-        if len(self.origin) != 3 or not all(math.isfinite(x) for x in self.origin):
-            raise ConfigError(f"the origin of a grid is three finite numbers, not {self.origin}")
+        for name in ("origin", "centre"):
+            point = tuple(float(x) for x in getattr(self, name))
+            object.__setattr__(self, name, point)
+            if len(point) != 3 or not all(math.isfinite(x) for x in point):
+                raise ConfigError(f"the {name} of a grid is three finite numbers, not {point}")
+        if self.radius:
+            object.__setattr__(self, "radius", _step("radius", self.radius))
         if not 1 <= self.depth <= MAX_DEPTH:
             raise ConfigError(f"an octree of depth {self.depth} is not supported", f"use 1 to {MAX_DEPTH}")
         if len(self.sh_luma) != len(self.sh_chroma) or len(self.sh_luma) > 3:
@@ -83,13 +93,48 @@ class Quantiser:
         ]
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
+    def contract(self, world: np.ndarray) -> np.ndarray:
+        """World positions [n, 3] to the space of the grid."""
+        return contract(world, self.centre, self.radius)
+
+    def expand(self, grid: np.ndarray) -> np.ndarray:
+        """Positions [n, 3] in the space of the grid to the world."""
+        return expand(grid, self.centre, self.radius)
+
     def to_dict(self) -> dict:
         """Plain values, for logs."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def grid_for(means: np.ndarray, position: float) -> tuple[tuple[float, float, float], int]:
+def contract(world: np.ndarray, centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    """World positions [n, 3] to the space of the grid, float64: u = x - centre along each axis, and where |u| > radius
+    u becomes sign(u) radius (1 + ln(|u| / radius)). Radius 0 changes nothing, the centre included.
+    """
+    world = np.asarray(world, dtype=np.float64)
+    if not radius:
+        return world
+    u = world - centre
+    ratio = np.maximum(np.abs(u) / radius, 1)
+    return np.where(ratio > 1, np.sign(u) * radius * (1 + np.log(ratio)), u)
+
+
+def expand(grid: np.ndarray, centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    """The inverse of `contract`: where |u| > radius, u becomes sign(u) radius exp(|u| / radius - 1)."""
+    if not radius:
+        return grid
+    ratio = np.abs(grid) / radius
+    # exp(80) radii are far beyond any scene; a broken file must not overflow.
+    far = np.sign(grid) * radius * np.exp(np.clip(ratio - 1, 0, 80))
+    return centre + np.where(ratio > 1, far, grid)
+
+
+def grid_for(
+    means: np.ndarray, position: float, *, centre: tuple[float, float, float] = (0.0, 0.0, 0.0), radius: float = 0.0
+) -> tuple[tuple[float, float, float], int]:
     """Origin and depth of the smallest grid of step `position` that holds all centres [n, 3].
+
+    Args:
+        centre, radius: Of the contraction, as in `Quantiser`; radius 0 makes an even grid.
 
     Raises:
         ConfigError: the extent of the scene needs more than 2^20 steps.
@@ -97,16 +142,29 @@ def grid_for(means: np.ndarray, position: float) -> tuple[tuple[float, float, fl
     position = _step("position", position)
     if len(means) == 0:
         return (0.0, 0.0, 0.0), 1
-    low = np.asarray(means, dtype=np.float64).min(axis=0)
-    steps = math.floor(float((np.asarray(means, dtype=np.float64).max(axis=0) - low).max()) / position + 0.5)
+    places = contract(means, centre, radius)
+    low = places.min(axis=0)
+    extent = float((places.max(axis=0) - low).max())
+    steps = math.floor(extent / position + 0.5)
     depth = max(1, steps.bit_length())
     if depth > MAX_DEPTH:
-        finest = float((means.max(axis=0) - low).max()) / (2**MAX_DEPTH - 1)
         raise ConfigError(
             f"a position step of {position:g} divides this scene more than 2^{MAX_DEPTH} times",
-            f"use at least {finest:.3g}, or remove the Gaussians that lie far out",
+            f"use at least {extent / (2**MAX_DEPTH - 1):.3g}, a contracted grid, or remove what lies far out",
         )
     return (float(low[0]), float(low[1]), float(low[2])), depth
+
+
+def focus_of(means: np.ndarray) -> tuple[tuple[float, float, float], float]:
+    """Centre and radius of a contraction for a scene: the middle of its centres [n, 3], and how far 90 % of them reach.
+
+    For a bounded scene a contraction with these costs nothing and gains nothing: few Gaussians lie outside.
+    """
+    if len(means) == 0:
+        return (0.0, 0.0, 0.0), 1.0
+    middle = np.median(np.asarray(means, dtype=np.float64), axis=0)
+    reach = np.quantile(np.abs(means - middle).max(axis=1), 0.9)
+    return (float(middle[0]), float(middle[1]), float(middle[2])), max(float(reach), 1e-6)
 
 
 def _step(name: str, value: float) -> float:

@@ -129,7 +129,7 @@ def bits_of_file(data: bytes, file: str = "<srz>") -> dict[str, int]:
         FormatError: the head of the file is broken.
     """
     head = read_head(data, file)
-    bits = {name: 0 for name in STREAMS[: stream_count(head.quantiser.sh_degree)]}
+    bits = dict.fromkeys(STREAMS[: stream_count(head.quantiser.sh_degree)], 0)
     for chunk in head.chunks:
         for name, length in zip(bits, chunk.lengths):
             bits[name] += 8 * length
