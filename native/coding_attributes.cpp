@@ -7,7 +7,7 @@ namespace scenerep {
 
 namespace {
 
-constexpr int kWindow = 8;
+constexpr size_t kReach = 8;  // entries looked at on each side along a curve
 
 // Twelve classes of a magnitude, growing in width.
 int magnitude_class(int32_t x) {
@@ -38,57 +38,81 @@ int value_class(const ComponentSetup& s, int32_t v) {
 
 }  // namespace
 
-void find_neighbours(Cell& cell, const std::vector<int32_t>& order, int64_t begin, int64_t end) {
-  const int64_t known = static_cast<int64_t>(order.size());
-  int64_t at = 0;
-  std::vector<Point> point(static_cast<size_t>(end));
-  for (int64_t i = 0; i < end; i++) point[static_cast<size_t>(i)] = from_morton(cell.codes[static_cast<size_t>(i)]);
-  for (int64_t i = begin; i < end; i++) {
-    const uint64_t code = cell.codes[static_cast<size_t>(i)];
-    const Point p = point[static_cast<size_t>(i)];
-    int64_t best[kNeighbours];
-    std::array<int32_t, kNeighbours> index;
-    int found = 0;
-    auto offer = [&](int32_t j) {
-      const Point q = point[static_cast<size_t>(j)];
-      const int64_t dx = p[0] - q[0], dy = p[1] - q[1], dz = p[2] - q[2];
-      const int64_t d = dx * dx + dy * dy + dz * dz;
-      int k = found < kNeighbours ? found : kNeighbours;
-      while (k > 0 && (d < best[k - 1] || (d == best[k - 1] && j < index[static_cast<size_t>(k - 1)]))) k--;
-      if (k == kNeighbours) return;
-      if (found < kNeighbours) found++;
-      for (int m = found - 1; m > k; m--) {
-        best[m] = best[m - 1];
-        index[static_cast<size_t>(m)] = index[static_cast<size_t>(m - 1)];
+namespace {
+
+// Offers j to the list of i's neighbours, which is sorted by (distance, index).
+void offer(std::array<int32_t, kNeighbours>& list, std::array<int64_t, kNeighbours>& distances, int32_t j, int64_t d) {
+  int at = kNeighbours;
+  while (at > 0 && (list[static_cast<size_t>(at - 1)] < 0 || d < distances[static_cast<size_t>(at - 1)] ||
+                    (d == distances[static_cast<size_t>(at - 1)] && j < list[static_cast<size_t>(at - 1)])))
+    at--;
+  // The second curve offers again what the first one did.
+  if (at == kNeighbours || (at > 0 && list[static_cast<size_t>(at - 1)] == j)) return;
+  for (int m = kNeighbours - 1; m > at; m--) {
+    list[static_cast<size_t>(m)] = list[static_cast<size_t>(m - 1)];
+    distances[static_cast<size_t>(m)] = distances[static_cast<size_t>(m - 1)];
+  }
+  list[static_cast<size_t>(at)] = j;
+  distances[static_cast<size_t>(at)] = d;
+}
+
+}  // namespace
+
+void find_neighbours(Cell& cell, int64_t begin, int64_t end) {
+  struct Entry {
+    uint64_t code;
+    int32_t index;
+    Point point;
+  };
+  const size_t n = static_cast<size_t>(end);
+  std::vector<Entry> curve(n);
+  std::vector<std::array<int64_t, kNeighbours>> distances(n - static_cast<size_t>(begin));
+  for (int64_t i = begin; i < end; i++) cell.neighbours[static_cast<size_t>(i)].fill(-1);
+  // A third of the grid: on the two curves, no border between large octree nodes is in the same place.
+  for (const int32_t shift : {0, (1 << cell.depth) / 3}) {
+    for (size_t i = 0; i < n; i++) {
+      const Point p = from_morton(cell.codes[i]);
+      curve[i] = {morton(p[0] + shift, p[1] + shift, p[2] + shift), static_cast<int32_t>(i), p};
+    }
+    std::sort(curve.begin(), curve.end(), [](const Entry& a, const Entry& b) {
+      return a.code < b.code || (a.code == b.code && a.index < b.index);
+    });
+    for (size_t k = 0; k < n; k++) {
+      const Entry& here = curve[k];
+      if (here.index < begin) continue;
+      const size_t last = std::min(n, k + kReach + 1);
+      for (size_t at = k < kReach ? 0 : k - kReach; at < last; at++) {
+        const Entry& there = curve[at];
+        if (there.index >= here.index) continue;
+        int64_t d = 0;
+        for (size_t axis = 0; axis < 3; axis++) {
+          const int64_t difference = here.point[axis] - there.point[axis];
+          d += difference * difference;
+        }
+        offer(cell.neighbours[static_cast<size_t>(here.index)], distances[static_cast<size_t>(here.index - begin)],
+              there.index, d);
       }
-      best[k] = d;
-      index[static_cast<size_t>(k)] = j;
-    };
-    while (at < known && cell.codes[static_cast<size_t>(order[static_cast<size_t>(at)])] < code) at++;
-    for (int64_t k = std::max<int64_t>(0, at - kWindow); k < std::min(known, at + kWindow); k++)
-      offer(order[static_cast<size_t>(k)]);
-    for (int64_t j = std::max(begin, i - 2 * kWindow); j < i; j++) offer(static_cast<int32_t>(j));
-    for (int k = found; k < kNeighbours; k++) index[static_cast<size_t>(k)] = -1;
-    cell.neighbours[static_cast<size_t>(i)] = index;
+    }
   }
 }
 
 struct AttributeModels {
-  using Value = IntegerModel<4>;
-  std::vector<Value> base;     // one for each of the components 0 .. 9
-  std::vector<Value> sh;       // one for each SH component
+  std::vector<IntegerModel<4>> shape;    // one for each of the components 0 .. 5
+  std::vector<IntegerModel<3>> surface;  // of the components 6 .. 9
+  std::vector<IntegerModel<2>> sh;       // of the others
   std::vector<BitModel<3>> present;  // one for each band
 };
 
 AttributeCoder::AttributeCoder(Cell& cell)
     : cell_(cell), setups_(static_cast<size_t>(cell.components)), models_(new AttributeModels) {
   for (int c = 0; c < 6; c++)
-    models_->base.emplace_back(std::array<int, 4>{13, kSigned * 3, kMagnitudes * 4, c < 3 ? 16 * 4 : kSigned * kSigned});
-  models_->base.emplace_back(std::array<int, 4>{13, 16 * 4, 16 * 4, 16 * 16});
-  for (int c = 7; c < 10; c++)
-    models_->base.emplace_back(std::array<int, 4>{13, kSigned * kSigned, kMagnitudes * 4, 16 * 16});
+    models_->shape.emplace_back(
+        std::array<int, 4>{16 * 16, kSigned * 3, kMagnitudes * 4, c < 3 ? 16 * 4 : kSigned * kSigned});
+  models_->surface.emplace_back(std::array<int, 3>{16 * 4, 16 * 4, 16 * 16});
+  for (int c = 7; c < kBase; c++)
+    models_->surface.emplace_back(std::array<int, 3>{kSigned * kSigned, kMagnitudes * 4, 16 * 16});
   for (int c = kBase; c < cell.components; c++)
-    models_->sh.emplace_back(std::array<int, 4>{13, kMagnitudes * 4, kSigned * kSigned, 16 * 4});
+    models_->sh.emplace_back(std::array<int, 2>{13, kMagnitudes * 16});
   for (int b = 0; b < cell.bands; b++) models_->present.emplace_back(std::array<int, 3>{16 * 2, 16 * 2, 16 * 4}, 1);
 }
 AttributeCoder::~AttributeCoder() { delete models_; }
@@ -177,8 +201,7 @@ void AttributeCoder::code(Coder& coder, int stream, int64_t begin, int64_t end, 
     int32_t* error = &cell_.residuals[static_cast<size_t>(i * width)];
     const int layer = std::min<int>(cell_.layer[static_cast<size_t>(i)], 3);
     int32_t signed_error[3] = {0, 0, 0};
-    auto code_value = [&](AttributeModels::Value& model, int c, const Prediction& p,
-                          const std::array<int, 4>& context) {
+    auto code_value = [&](auto& model, int c, const Prediction& p, const auto& context) {
       const int32_t r = model.code(coder, context, Coder::kDecodes ? 0 : value[c] - p.mean);
       if constexpr (Coder::kDecodes) {
         value[c] = p.mean + r;
@@ -187,42 +210,36 @@ void AttributeCoder::code(Coder& coder, int stream, int64_t begin, int64_t end, 
       error[c] = std::abs(r);
       return r;
     };
+    auto predicted = [&](int c) { return predict(cell_, i, c, setups_[static_cast<size_t>(c)].predicted); };
     auto cls = [&](int c) { return value_class(setups_[static_cast<size_t>(c)], value[c]); };
+    auto mean_cls = [&](int c, const Prediction& p) { return value_class(setups_[static_cast<size_t>(c)], p.mean); };
     if (stream == 1) {
       for (int c = 0; c < 6; c++) {
-        const Prediction p = predict(cell_, i, c, setups_[static_cast<size_t>(c)].predicted);
+        const Prediction p = predicted(c);
         const int r = c % 3;
+        const int other = r ? cls(c - 1) : c ? cls(0) : 0;
         const int before = r ? signed_class(signed_error[r - 1]) * 3 + sign_class(r > 1 ? signed_error[0] : 0) : layer;
-        std::array<int, 4> context{p.error_class, before, p.spread_class * 4 + p.count, 0};
-        if (c < 3) {
-          context[3] = value_class(setups_[static_cast<size_t>(c)], p.mean) * 4 + layer;
-        } else {
-          context[3] = signed_class((value[0] - value[1]) / 2) * kSigned + signed_class((value[1] - value[2]) / 2);
-        }
-        signed_error[r] = code_value(models_->base[static_cast<size_t>(c)], c, p, context);
-        if (c == 2 || c == 5) {
+        const int form = c < 3 ? mean_cls(c, p) * 4 + layer
+                               : signed_class(floor_divide(value[0] - value[1], 2)) * kSigned +
+                                     signed_class(floor_divide(value[1] - value[2], 2));
+        const std::array<int, 4> context{mean_cls(c, p) * 16 + other, before, p.spread_class * 4 + p.count, form};
+        signed_error[r] = code_value(models_->shape[static_cast<size_t>(c)], c, p, context);
+        if (r == 2) {
           const float cost = coder.take_cost();
           if (bits) bits[i * kCosts + (c == 2 ? 1 : 2)] = cost;
         }
       }
     } else if (stream == 2) {
-      const Prediction p = predict(cell_, i, 6, setups_[6].predicted);
-      code_value(models_->base[6], 6, p,
-                 {p.error_class, value_class(setups_[6], p.mean) * 4 + p.count, cls(0) * 4 + layer,
-                  cls(1) * 16 + cls(2)});
-      const float cost = coder.take_cost();
-      if (bits) bits[i * kCosts + 3] = cost;
+      const Prediction p = predicted(6);
+      const std::array<int, 3> context{mean_cls(6, p) * 4 + p.count, cls(0) * 4 + layer, cls(1) * 16 + cls(2)};
+      code_value(models_->surface[0], 6, p, context);
     } else if (stream == 3) {
-      for (int c = 7; c < 10; c++) {
-        const Prediction p = predict(cell_, i, c, setups_[static_cast<size_t>(c)].predicted);
+      for (int c = 7; c < kBase; c++) {
+        const Prediction p = predicted(c);
         const int before = c == 7 ? cls(0) : signed_class(signed_error[0]) * kSigned + signed_class(signed_error[1]);
-        signed_error[c - 7] = code_value(
-            models_->base[static_cast<size_t>(c)], c, p,
-            {p.error_class, before, p.spread_class * 4 + p.count,
-             value_class(setups_[static_cast<size_t>(c)], p.mean) * 16 + cls(6)});
+        const std::array<int, 3> context{before, p.spread_class * 4 + p.count, mean_cls(c, p) * 16 + cls(6)};
+        signed_error[c - 7] = code_value(models_->surface[static_cast<size_t>(c - 6)], c, p, context);
       }
-      const float cost = coder.take_cost();
-      if (bits) bits[i * kCosts + 4] = cost;
     } else {
       const int band = stream - 3;
       int with = 0, m = 0;
@@ -238,17 +255,17 @@ void AttributeCoder::code(Coder& coder, int stream, int64_t begin, int64_t end, 
       if (present) {
         int32_t total = 0;
         for (int c = from; c < to; c++) {
-          const Prediction p = predict(cell_, i, c, setups_[static_cast<size_t>(c)].predicted);
-          const int channel = (c - kBase) % 3;
-          const int32_t a = c - from >= 3 ? value[c - 3] : 0, b = channel ? value[c - channel] : 0;
-          code_value(models_->sh[static_cast<size_t>(c - kBase)], c, p,
-                     {p.error_class, magnitude_class(std::min(total, 1 << 20)) * 4 + p.count,
-                      signed_class(a) * kSigned + signed_class(b), cls(6) * 4 + layer});
+          const Prediction p = predicted(c);
+          const std::array<int, 2> context{p.error_class,
+                                           magnitude_class(std::min(total, 1 << 20)) * 16 + p.count * 4 + cls(6) / 4};
+          code_value(models_->sh[static_cast<size_t>(c - kBase)], c, p, context);
           total += std::abs(value[c]);
         }
       } else {
         for (int c = from; c < to; c++) value[c] = error[c] = 0;
       }
+    }
+    if (stream > 1) {
       const float cost = coder.take_cost();
       if (bits) bits[i * kCosts + 1 + stream] = cost;
     }

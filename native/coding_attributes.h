@@ -28,10 +28,9 @@ struct Cell {
   int64_t size() const { return static_cast<int64_t>(codes.size()); }
 };
 
-// The nearest of the Gaussians decoded before: of `window` ones each side along the Morton curve in all earlier layers,
-// and of the `window` last ones of the own layer. By squared distance on the grid, then by index.
-// `order`: indices of the earlier layers' Gaussians by Morton code.
-void find_neighbours(Cell& cell, const std::vector<int32_t>& order, int64_t begin, int64_t end);
+// The nearest of the Gaussians decoded before begin .. end and among them, by squared distance on the grid, then by
+// index: of those within a few places along the Morton curve of all points, and along one of the shifted points.
+void find_neighbours(Cell& cell, int64_t begin, int64_t end);
 
 struct AttributeModels;
 

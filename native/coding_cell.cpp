@@ -34,20 +34,18 @@ std::vector<std::vector<Bytes>> encode_cell(const CellInput& input, float* bits)
   cell.neighbours.resize(input.n);
   for (const int32_t* p = input.positions; p < input.positions + 3 * input.n; p += 3)
     cell.codes.push_back(morton(p[0], p[1], p[2]));
-  std::vector<int32_t> order;
   int64_t begin = 0;
   for (size_t layer = 0; layer < input.counts.size(); layer++) {
     const int64_t end = begin + input.counts[layer];
     cell.layer.insert(cell.layer.end(), static_cast<size_t>(end - begin), static_cast<uint8_t>(layer));
-    find_neighbours(cell, order, begin, end);
-    merge_layer(cell, order, begin, end);
+    find_neighbours(cell, begin, end);
     begin = end;
   }
   AttributeCoder attributes(cell);
   attributes.choose_setups();
   OctreeModels octree;
   std::vector<std::vector<Bytes>> streams;
-  order.clear();
+  std::vector<int32_t> order;
   begin = 0;
   for (int64_t count : input.counts) {
     const int64_t end = begin + count;
@@ -93,7 +91,7 @@ CellFault decode_cell(const std::vector<std::vector<View>>& streams, const std::
       cell.values.resize(static_cast<size_t>(end * cell.components));
       cell.residuals.resize(cell.values.size());
       cell.neighbours.resize(static_cast<size_t>(end));
-      find_neighbours(cell, order, begin, end);
+      find_neighbours(cell, begin, end);
       for (stream = 1; stream < static_cast<int>(parts.size()); stream++) {
         const View& part = parts[static_cast<size_t>(stream)];
         RangeDecoder coder(part.first, part.second);

@@ -14,49 +14,44 @@
 namespace scenerep {
 
 // 65536 / (1 + exp(-x / 256)) for x in -2047 .. 2047, by lines between 33 points.
-inline int squash(int x) {
-  static constexpr int kPoints[33] = {22,    36,    60,    98,    162,   267,   439,   720,   1179,  1921,  3108,
+inline constexpr int kSquash[33] = {22,    36,    60,    98,    162,   267,   439,   720,   1179,  1921,  3108,
                                       4971,  7812,  11955, 17625, 24743, 32768, 40793, 47911, 53581, 57724, 60565,
                                       62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514};
+constexpr int squash(int x) {
   const int i = (x + 2048) >> 7, f = x & 127;
-  return (kPoints[i] * (128 - f) + kPoints[i + 1] * f + 64) >> 7;
+  return (kSquash[i] * (128 - f) + kSquash[i + 1] * f + 64) >> 7;
 }
 
-// Its inverse by 12-bit probabilities.
-inline const int16_t* stretch_table() {
-  static const std::array<int16_t, 4096> table = [] {
-    std::array<int16_t, 4096> t{};
-    int next = 0;
-    for (int x = -2047; x <= 2047; x++) {
-      const int p = squash(x) >> 4;
-      while (next <= p) t[next++] = static_cast<int16_t>(x);
-    }
-    while (next < 4096) t[next++] = 2047;
-    return t;
-  }();
-  return table.data();
+// Its inverse by 12-bit probabilities: the smallest x whose squash(x) >> 4 is not below p.
+constexpr std::array<int16_t, 4096> make_stretch() {
+  std::array<int16_t, 4096> t{};
+  int next = 0;
+  for (int x = -2047; x <= 2047; x++)
+    for (const int p = squash(x) >> 4; next <= p; next++) t[static_cast<size_t>(next)] = static_cast<int16_t>(x);
+  for (; next < 4096; next++) t[static_cast<size_t>(next)] = 2047;
+  return t;
 }
+inline constexpr std::array<int16_t, 4096> kStretch = make_stretch();
 
 struct Slot {
   uint16_t p = 32768;  // probability of 1
   uint16_t n = 0;      // bits seen, up to the limit
 };
 
-constexpr int kSlowest = 255;  // a context never adapts slower than 1 / (kSlowest + 1.6)
+constexpr int kSlowest = 127;  // a context never adapts slower than 1 / (kSlowest + 2)
 constexpr int kWeightLimit = 1 << 19;
 
-inline const std::array<int, kSlowest + 1>& adaptation_rates() {
-  static const std::array<int, kSlowest + 1> table = [] {
-    std::array<int, kSlowest + 1> t{};
-    for (int n = 0; n <= kSlowest; n++) t[n] = 327680 / (10 * n + 16);  // 2^15 / (n + 1.6)
-    return t;
-  }();
-  return table;
+// 2^15 / (n + 2): the Krichevsky-Trofimov estimate at first.
+constexpr std::array<int16_t, kSlowest + 1> make_rates() {
+  std::array<int16_t, kSlowest + 1> t{};
+  for (int n = 0; n <= kSlowest; n++) t[static_cast<size_t>(n)] = static_cast<int16_t>(32768 / (n + 2));
+  return t;
 }
+inline constexpr std::array<int16_t, kSlowest + 1> kRates = make_rates();
 
 inline void adapt(Slot& slot, int bit) {
   const int p = slot.p;
-  slot.p = static_cast<uint16_t>(p + (((bit ? 65535 : 0) - p) * adaptation_rates()[slot.n] >> 15));
+  slot.p = static_cast<uint16_t>(p + (((bit ? 65535 : 0) - p) * kRates[slot.n] >> 15));
   if (slot.n < kSlowest) slot.n++;
 }
 
@@ -65,17 +60,16 @@ template <int J>
 struct Weights {
   std::array<int32_t, J> w;
   int32_t n = 0;
-  Weights() { w.fill(65536 * 4 / (3 * J)); }
+  Weights() { w.fill(65536 / J); }
 };
 
 // Codes one bit by J contexts.
 template <int J, class Coder>
 int code_mixed(Coder& coder, const std::array<Slot*, J>& slots, Weights<J>& weights, int bit) {
-  const int16_t* stretch = stretch_table();
   int st[J];
   int64_t dot = 0;
   for (int j = 0; j < J; j++) {
-    st[j] = stretch[slots[j]->p >> 4];
+    st[j] = kStretch[slots[j]->p >> 4];
     dot += static_cast<int64_t>(weights.w[j]) * st[j];
   }
   dot >>= 16;
@@ -84,13 +78,13 @@ int code_mixed(Coder& coder, const std::array<Slot*, J>& slots, Weights<J>& weig
   p = p < 32 ? 32 : p > 65504 ? 65504 : p;
   bit = coder.code(bit, static_cast<uint32_t>(p));
   const int error = (bit << 16) - p;
-  const int shift = weights.n < 64 ? 14 : weights.n < 256 ? 15 : 16;
+  const int shift = weights.n < 64 ? 14 : 15;
   for (int j = 0; j < J; j++) {
     const int w = weights.w[j] + ((st[j] * error + (1 << (shift - 1))) >> shift);
     weights.w[j] = w > kWeightLimit ? kWeightLimit : w < -kWeightLimit ? -kWeightLimit : w;
     adapt(*slots[j], bit);
   }
-  if (weights.n < 256) weights.n++;
+  if (weights.n < 64) weights.n++;
   return bit;
 }
 
