@@ -86,7 +86,7 @@ def quantisation_error(q: QuantisedSplats, x: Arrays, h: Arrays, keep: np.ndarra
     s, k = q.quantiser, q.sh.shape[1]
     chroma = [s.colour_luma, s.colour_chroma, s.colour_chroma]
     decoded = {
-        "positions": np.array(s.origin) + q.positions * s.position,
+        "positions": s.expand(np.array(s.origin) + q.positions * s.position),
         "log_scales": q.log_scales * s.log_scale,
         "rotations": q.rotations * s.rotation,
         "opacities": q.opacities * s.opacity,

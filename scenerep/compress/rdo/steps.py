@@ -7,9 +7,12 @@ Most SH values are smaller than a step and cost next to nothing: only those that
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from scenerep.coding import Quantiser, grid_for
+from scenerep.coding import Quantiser, focus_of, grid_for
+from scenerep.coding.quantiser import contract
 from scenerep.compress.rdo.curvature import Arrays
 
 # Finer or coarser than this gains nothing: values of the quantisers of SPZ and SOG lie well within.
@@ -51,16 +54,10 @@ def steps_for(x: Arrays, h: Arrays, lambda_: float, canonical: bool, sh_degree: 
         part = slice(band * band - 1, (band + 1) ** 2 - 1)
         luma.append(step("sh", x["sh"][:, part, 0], h["sh"][:, part, 0], sparse=True))
         chroma.append(step("sh", x["sh"][:, part, 1:], h["sh"][:, part, 1:], sparse=True))
-    places = x["positions"]
-    extent = float(np.ptp(places, axis=0).max()) if len(places) else 1.0
-    total = max(float(h["positions"].sum()), 1e-30)
-    position = np.sqrt(6 * lambda_ * np.count_nonzero(h["positions"]) / (total * np.log(2)))
-    position = float(np.clip(position, max(extent, 1e-6) / _FINEST_GRID, max(extent, 1e-6) / 256))
-    origin, depth = grid_for(places, position)
+    grid = _Grid(x, h)
+    position = np.sqrt(6 * lambda_ * np.count_nonzero(grid.weights) / (grid.weights.sum() * np.log(2)))
     return Quantiser(
-        origin,
-        position,
-        depth,
+        **grid.options(position),
         log_scale=step("log_scale", x["log_scales"], h["log_scales"]),
         rotation=step("rotation", x["rotations"], h["rotations"]),
         opacity=step("opacity", x["opacities"], h["opacities"]),
@@ -74,19 +71,15 @@ def steps_for(x: Arrays, h: Arrays, lambda_: float, canonical: bool, sh_degree: 
 
 def fixed_steps(x: Arrays, h: Arrays, lambda_: float, canonical: bool, sh_degree: int) -> Quantiser:
     """Steps in fixed proportions, scaled together until the error's slope by the bits is lambda."""
-    places = x["positions"]
-    extent = max(float(np.ptp(places, axis=0).max()) if len(places) else 1.0, 1e-6)
-    base = {"positions": extent / 2**14, "log_scales": _FIXED["log_scale"], "rotations": _FIXED["rotation"]}
+    grid = _Grid(x, h)
+    base = {"positions": grid.extent / 2**14, "log_scales": _FIXED["log_scale"], "rotations": _FIXED["rotation"]}
     base |= {"opacities": _FIXED["opacity"], "colours": _FIXED["colour"], "sh": _FIXED["sh"]}
-    total = sum(float(h[name].sum()) * step**2 for name, step in base.items())
+    weights = h | {"positions": grid.weights}
+    total = sum(float(weights[name].sum()) * step**2 for name, step in base.items())
     count = sum(np.count_nonzero(h[name]) for name in base if name != "sh")
     scale = float(np.sqrt(6 * lambda_ * count / (max(total, 1e-30) * np.log(2))))
-    position = float(np.clip(base["positions"] * scale, extent / _FINEST_GRID, extent / 256))
-    origin, depth = grid_for(places, position)
     return Quantiser(
-        origin,
-        position,
-        depth,
+        **grid.options(base["positions"] * scale),
         log_scale=base["log_scales"] * scale,
         rotation=min(base["rotations"] * scale, 0.4),
         opacity=min(base["opacities"] * scale, 1 / 6),
@@ -96,3 +89,30 @@ def fixed_steps(x: Arrays, h: Arrays, lambda_: float, canonical: bool, sh_degree
         sh_chroma=(2 * base["sh"] * scale,) * sh_degree,
         canonical=canonical,
     )
+
+
+class _Grid:
+    """The space that positions are coded in: contracted beyond the middle of the scene.
+
+    weights [n, 3]: curvatures in that space, in which one step is dx/du = max(1, |x - centre| / radius) as wide.
+    """
+
+    def __init__(self, x: Arrays, h: Arrays) -> None:
+        self._means = x["positions"]
+        self._centre, self._radius = focus_of(self._means)
+        places = contract(self._means, self._centre, self._radius)
+        self.extent = max(float(np.ptp(places, axis=0).max()), 1e-6) if len(places) else 1.0
+        stretch = np.maximum(np.abs(self._means - self._centre) / self._radius, 1)
+        self.weights = np.maximum(h["positions"] * stretch**2, 1e-30)
+
+    def options(self, position: float) -> dict[str, Any]:
+        """Those of the Quantiser, for a step."""
+        position = float(np.clip(position, self.extent / _FINEST_GRID, self.extent / 256))
+        origin, depth = grid_for(self._means, position, centre=self._centre, radius=self._radius)
+        return {
+            "origin": origin,
+            "position": position,
+            "depth": depth,
+            "centre": self._centre,
+            "radius": self._radius,
+        }
