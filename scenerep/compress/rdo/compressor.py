@@ -47,10 +47,12 @@ _PLAN = (
     ("prune", 0.7),
     ("freeze", 0.85),
 )
-_VIEWS = 24  # looked at for a curvature: it is a mean over all pixels of each
+_VIEWS = 16  # looked at for a curvature: it is a mean over all pixels of each
 _SAVE_SECONDS = 60.0
 _MOST_REMOVED = 0.3  # of the Gaussians in one round: errors of removals add up only while they are few
 _SIZE_TOLERANCE = 0.02
+_LAMBDA_PER_SIZE = 2.2  # lambda grows with about this power of the bytes that are to be saved
+_FIRST_BYTES = 20  # of a Gaussian, before anything was decided
 
 # Share of the mean squared error of the start that a halving of the bytes may cost, and, where there are no
 # photographs, PSNR [dB] against the renders of the scene itself.
@@ -96,10 +98,11 @@ def _post_training(job: Job, config: RdoConfig) -> Iterator[Event]:
 def _decide_once(job: Job, config: RdoConfig, scene: Gaussians, h: Arrays, canonical: bool) -> Decision:
     goal = job.goal
     kept: dict[float, Decision] = {}
+    x = coordinates(scene)
 
     def at(lambda_: float) -> Decision:
         if lambda_ not in kept:
-            kept[lambda_] = decide(scene, h, lambda_, config, canonical)
+            kept[lambda_] = decide(scene, x, h, lambda_, config, canonical)
         return kept[lambda_]
 
     if goal.lambda_ is not None:
@@ -204,19 +207,15 @@ class _Tuned:
 
     def _start(self) -> None:
         """lambda from the goal, as well as it can be said before anything was done."""
-        job, scene = self.job, self.trainable.scene()
-        h = self._curvature(scene)
-        numbers = job.views.some(_VIEWS)
-        self.first_error = 10 ** (-job.views.psnr(scene, numbers) / 10)
-        goal = job.goal
-        guess = 0.1 * self.first_error / (80 * len(scene))
-        self.first_bytes = decide(scene, h, guess, self.config, self.canonical, remaining=1.0, most=0.0).bytes
+        job, scene, goal = self.job, self.trainable.scene(), self.job.goal
+        self.first_error = 10 ** (-job.views.psnr(scene, job.views.some(_VIEWS)) / 10)
+        self.first_bytes = float(_FIRST_BYTES * len(scene))
         if goal.lambda_ is not None:
             self.lambda_ = goal.lambda_ * LAMBDA_UNIT
         elif goal.quality is not None:
             self.lambda_ = _ELASTICITY[goal.quality] * self.first_error / (8 * self.first_bytes)
         else:
-            self.lambda_ = guess
+            self.lambda_ = 0.1 * self.first_error / (8 * self.first_bytes)
         self.report["first_error"] = self.first_error
 
     def _curvature(self, scene: Gaussians) -> Arrays:
@@ -226,29 +225,28 @@ class _Tuned:
         """For the goal, as far as it can be met at this point of the plan."""
         scene = self.trainable.scene()
         h = self._curvature(scene)
-        remaining = self.config.recovery
+        remaining = self.config.recovery if self.done < len(_PLAN) - 2 else 1.0
+
+        x = coordinates(scene)
 
         def at(lambda_: float) -> Decision:
             return decide(
-                scene,
-                h,
-                lambda_,
-                self.config,
-                self.canonical,
-                remaining=remaining,
-                most=most,
-                quantiser=quantiser,
+                scene, x, h, lambda_, self.config, self.canonical, remaining=remaining, most=most, quantiser=quantiser
             )
 
-        goal = self.job.goal
-        if goal.size is None:
-            return at(self.lambda_), h
-        # Towards the wanted size along a geometric curve, so that each round does its share.
-        share = min(1.0, (self.done + 1) / _ROUNDS)
-        wanted = max(goal.size * 0.985, self.first_bytes ** (1 - share) * goal.size**share * 0.985)
-        mu, _ = solve(lambda mu: at(1 / mu).bytes + 1500, wanted, 1 / self.lambda_, tolerance=0.02, most=6)
-        self.lambda_ = 1 / mu
-        return at(self.lambda_), h
+        found = at(self.lambda_)
+        if self.job.goal.size is not None:
+            # Towards the wanted size along a curve, so that each round does its share; sooner rather than later, since
+            # fewer Gaussians train faster. The next round sees how far this one has come.
+            share = 1 - max(0.0, 1 - (self.done + 1) / _ROUNDS) ** 1.7
+            wanted = 0.985 * max(self.job.goal.size, self.first_bytes ** (1 - share) * self.job.goal.size**share)
+            for _ in range(2):
+                change = float(np.clip((found.bytes / wanted) ** _LAMBDA_PER_SIZE, 0.2, 5.0))
+                if abs(change - 1) < 0.03:
+                    break
+                self.lambda_ *= change
+                found = at(self.lambda_)
+        return found, h
 
     def _prune(self) -> int:
         self._normalise()

@@ -10,6 +10,7 @@ o^2 h_o is the error of leaving a Gaussian out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,15 +21,16 @@ from scenerep.geometry.sh import C0
 from scenerep.scenes import Gaussians
 from scenerep.splats.differentiate import Differentiator, View
 
+YCOCG = ycocg_from_rgb(np.eye(3)).T.astype(np.float32)  # ycocg = YCOCG @ rgb
+_RGB = np.linalg.inv(YCOCG).astype(np.float32)
+
 Arrays = dict[str, np.ndarray]
-"""Numbers as they are coded, float64, by name: positions [n, 3], log_scales [n, 3], rotations [n, 3], opacities [n],
+"""Numbers as they are coded, float64 (sh: float32), by name: positions [n, 3], log_scales [n, 3], rotations [n, 3], opacities [n],
 colours [n, 3], sh [n, k, 3]; see coding/quantised.py."""
 
 
 def canonical_scene(scene: Gaussians, canonical: bool) -> Gaussians:
     """The same picture with unit quaternions, w >= 0, in canonical form if asked for."""
-    from dataclasses import replace
-
     if canonical:
         quats, log_scales = canonical_form(scene.quats, scene.log_scales)
     else:
@@ -45,7 +47,7 @@ def coordinates(scene: Gaussians) -> Arrays:
         "rotations": rotation_vectors(scene.quats.astype(np.float64)),
         "opacities": 1 / (1 + np.exp(-scene.opacity_logits.astype(np.float64))),
         "colours": ycocg_from_rgb(scene.sh[:, 0]) * C0,
-        "sh": ycocg_from_rgb(scene.sh[:, 1:]),
+        "sh": scene.sh[:, 1:] @ YCOCG.T,
     }
 
 
@@ -58,7 +60,7 @@ def curvature(scene: Gaussians, views: Views, numbers: Sequence[int], seed: int)
     """
     differentiate = Differentiator(0.2, scene.antialiased)
     params, x = scene.arrays(), coordinates(scene)
-    total = {name: np.zeros(a.shape) for name, a in x.items()}
+    total = {name: np.zeros(a.shape, np.float32) for name, a in x.items()}
     for i in numbers:
         target = views.target(i)
         camera = target.camera
@@ -72,7 +74,7 @@ def curvature(scene: Gaussians, views: Views, numbers: Sequence[int], seed: int)
         for name, g in by_coordinate.items():
             total[name][seen] += g * g
     values = views.values(numbers)
-    return {name: a / values for name, a in total.items()}
+    return {name: a / np.float32(values) for name, a in total.items()}
 
 
 def removal_error(x: Arrays, h: Arrays) -> np.ndarray:
@@ -88,7 +90,7 @@ def _chain(g: dict[str, np.ndarray], x: Arrays) -> Arrays:
     # q = (1 - s, r) / (1 + s)
     rotations = v / (1 + s) - r * ((v * r).sum(axis=1, keepdims=True) / 2 + w) / (1 + s) ** 2
     o = x["opacities"]
-    sh = _to_ycocg(g["sh"])
+    sh = g["sh"] @ _RGB  # by the chain rule, rgb = _RGB @ ycocg
     return {
         "positions": g["means"],
         "log_scales": g["log_scales"],
@@ -97,9 +99,3 @@ def _chain(g: dict[str, np.ndarray], x: Arrays) -> Arrays:
         "colours": sh[:, 0] / C0,
         "sh": sh[:, 1:],
     }
-
-
-def _to_ycocg(rgb: np.ndarray) -> np.ndarray:
-    """The gradient by (Y, Co, Cg) of one by (R, G, B), [..., 3]."""
-    r, g, b = np.moveaxis(rgb, -1, 0)
-    return np.stack([r + g + b, (r - b) / 2, (g - r - b) / 2], axis=-1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from scenerep.coding import QuantisedSplats, Quantiser, quantise, symbol_bits
 from scenerep.compress.rdo.config import RdoConfig
-from scenerep.compress.rdo.curvature import Arrays, coordinates, removal_error
+from scenerep.compress.rdo.curvature import Arrays, removal_error
 from scenerep.compress.rdo.rdoq import optimise_sh
 from scenerep.compress.rdo.steps import fixed_steps, steps_for
 from scenerep.scenes import Gaussians
@@ -38,6 +38,7 @@ class Decision:
 
 def decide(
     scene: Gaussians,
+    x: Arrays,
     h: Arrays,
     lambda_: float,
     config: RdoConfig,
@@ -51,12 +52,11 @@ def decide(
 
     Args:
         scene: With unit quaternions, in the form that `canonical` says.
-        h: Its curvatures.
+        x, h: Its coded numbers and their curvatures.
         remaining: Share of a removal's error that fine-tuning will leave.
         most: Share of the Gaussians that may be removed at most.
         quantiser: Steps to use; chosen by lambda if None.
     """
-    x = coordinates(scene)
     degree = min(config.sh_degree, scene.sh_degree)
     if quantiser is None:
         choose = steps_for if config.search else fixed_steps

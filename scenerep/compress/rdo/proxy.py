@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from scenerep.coding import QuantisedSplats, symbol_bits
 from scenerep.coding.quantised import rotation_vectors, ycocg_from_rgb
-from scenerep.compress.rdo.curvature import coordinates
+from scenerep.compress.rdo.curvature import YCOCG, coordinates
 from scenerep.geometry.sh import C0
 from scenerep.scenes import Gaussians
 
@@ -66,9 +66,10 @@ class RateProxy:
             out["opacity_logits"] = self._slope("opacities", opacity) * opacity * (1 - opacity)
         sh = np.zeros(scene.sh.shape, np.float32)
         if "colours" in self._names:
-            sh[:, 0] = _to_rgb(self._slope("colours", ycocg_from_rgb(scene.sh[:, 0]) * C0)) * C0
-        values = ycocg_from_rgb(scene.sh[:, 1 : 1 + self._k])
-        sh[:, 1 : 1 + self._k] = _to_rgb(_slope(values, self._steps["sh"], self._price_sh))
+            sh[:, 0] = self._slope("colours", ycocg_from_rgb(scene.sh[:, 0]) * C0) @ YCOCG * C0
+        values = scene.sh[:, 1 : 1 + self._k] @ YCOCG.T
+        steps, price = self._steps["sh"].astype(np.float32), self._price_sh.astype(np.float32)
+        sh[:, 1 : 1 + self._k] = _slope(values, steps, price) @ YCOCG
         out["sh"] = sh
         return {name: np.ascontiguousarray(a, np.float32) for name, a in out.items()}
 
@@ -91,9 +92,3 @@ def _slope(residual: np.ndarray, step: np.ndarray, price: np.ndarray | float) ->
     size = np.abs(residual)
     smooth = residual / np.maximum(size, _SMOOTH * step)
     return price * smooth / ((step + size) * np.log(2))
-
-
-def _to_rgb(slope: np.ndarray) -> np.ndarray:
-    """The slope by (R, G, B) of one by (Y, Co, Cg), [..., 3]."""
-    y, co, cg = np.moveaxis(slope, -1, 0)
-    return np.stack([y / 4 + co - cg / 2, y / 2 + cg, y / 4 - co - cg / 2], axis=-1)

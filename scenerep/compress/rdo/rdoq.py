@@ -1,12 +1,14 @@
 """Rate-distortion-optimised quantisation of the view-dependent colour.
 
-Nearest rounding minimises the error alone. Here a value moves one step towards zero, or a whole band of a Gaussian
-becomes zero, where the bits saved times lambda exceed the error added (as in video coders; Karczewicz et al. 2008).
+Nearest rounding minimises the error alone. Here a value moves one step towards zero, or a Gaussian's bands from some
+band up become zero, where the bits saved times lambda exceed the error added (as in video coders; Karczewicz et al.
+2008). Bits are estimated by the entropy of a value given its band, luma or chroma, and how many of the Gaussian's
+other values are not zero, which is what the coder's contexts see most of. All work is on the values that are not zero.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,24 +16,45 @@ from scenerep.coding import QuantisedSplats
 from scenerep.compress.rdo.curvature import Arrays
 
 _LARGEST = 15  # larger values share a cost
-_CONTEXTS = 5
+_CONTEXT_ENDS = np.array([1, 3, 7, 15])
 
 
-def optimise_sh(q: QuantisedSplats, x: Arrays, h: Arrays, lambda_: float, passes: int = 3) -> QuantisedSplats:
+def optimise_sh(q: QuantisedSplats, x: Arrays, h: Arrays, lambda_: float, passes: int = 2) -> QuantisedSplats:
     """The same scene with SH values moved towards zero where that pays.
 
-    Bits are estimated by the entropy of a value given its band, luma or chroma, and how many of the Gaussian's other
-    values are not zero, which is what the coder's contexts see most of.
+    Args:
+        x, h: Coded numbers and their curvatures, for the Gaussians of `q` in their order.
+        lambda_: Mean squared error per bit.
     """
     if q.sh.shape[1] == 0 or len(q) == 0:
         return q
-    k = q.sh.shape[1]
-    values, exact, weight = q.sh.copy(), x["sh"][:, :k], h["sh"][:, :k]
-    steps = q.quantiser.sh_steps()
+    values = q.sh.copy()
     for _ in range(passes):
-        _move(values, exact, weight, steps, lambda_)
-        _drop_bands(values, exact, weight, steps, lambda_)
+        alive = _alive(values, q, x, h)
+        if len(alive.row) == 0:
+            break
+        moved = _move(alive, lambda_)
+        values[alive.row, alive.column, alive.channel] = moved
+        alive = replace(alive, value=moved)
+        values[_bands_to_drop(alive, values.shape[1], lambda_)] = 0
     return replace(q, sh=values)
+
+
+@dataclass(frozen=True)
+class _Alive:
+    """The m values that are not zero: where they are, what they stand for, and bits [group, context, |value|]."""
+
+    row: np.ndarray
+    column: np.ndarray
+    channel: np.ndarray
+    value: np.ndarray
+    exact: np.ndarray
+    weight: np.ndarray
+    step: np.ndarray
+    group: np.ndarray
+    context: np.ndarray
+    bits: np.ndarray
+    rows: int
 
 
 def _groups(k: int) -> np.ndarray:
@@ -40,54 +63,58 @@ def _groups(k: int) -> np.ndarray:
     return np.stack([2 * band, 2 * band + 1, 2 * band + 1], axis=1)
 
 
-def _contexts(values: np.ndarray) -> np.ndarray:
-    """[n, k, 3] in 0 .. 4: how many other values of the Gaussian are not zero, on a coarse scale."""
-    alive = values != 0
-    others = alive.sum(axis=(1, 2))[:, None, None] - alive
-    return np.searchsorted(np.array([1, 3, 7, 15]), others, side="right").astype(np.int8)
+def _context(others: np.ndarray) -> np.ndarray:
+    """0 .. 4: how many other values of the Gaussian are not zero, on a coarse scale."""
+    return np.searchsorted(_CONTEXT_ENDS, others, side="right")
 
 
-def _costs(values: np.ndarray, context: np.ndarray) -> np.ndarray:
-    """Bits [group, context, |value|], of the values as they are."""
-    k = values.shape[1]
-    group = np.broadcast_to(_groups(k), values.shape)
-    size = np.minimum(np.abs(values), _LARGEST)
-    counts = np.zeros((int(group.max()) + 1, _CONTEXTS, _LARGEST + 1))
-    np.add.at(counts, (group.ravel(), context.ravel(), size.ravel()), 1.0)
+def _alive(values: np.ndarray, q: QuantisedSplats, x: Arrays, h: Arrays) -> _Alive:
+    n, k, _ = values.shape
+    at = np.nonzero(values)
+    groups = _groups(k)
+    group = groups[at[1], at[2]]
+    count = np.bincount(at[0], minlength=n)
+    context = _context(count[at[0]] - 1)
+    value = values[at]
+    total = int(groups.max()) + 1
+    size = np.minimum(np.abs(value), _LARGEST)
+    cells = (group * 5 + context) * (_LARGEST + 1) + size
+    counts = np.bincount(cells, minlength=total * 5 * (_LARGEST + 1)).reshape(total, 5, _LARGEST + 1).astype(float)
+    # Zeros are the rest: those of a Gaussian all have the same context, but where the number of its values is odd one
+    # out of them counts itself.
+    by_context = np.bincount(_context(count), minlength=5)
+    alive_at = np.zeros((total, 5))
+    np.add.at(alive_at, (group, _context(count[at[0]])), 1)
+    sizes = np.bincount(groups.ravel(), minlength=total)
+    counts[:, :, 0] += sizes[:, None] * by_context - alive_at
     counts += 0.02 * 0.5 ** np.arange(_LARGEST + 1)  # nothing is impossible
     bits = -np.log2(counts / counts.sum(axis=2, keepdims=True))
     bits[:, :, 1:] += 1  # the sign
-    return bits
+    return _Alive(*at, value, x["sh"][at], h["sh"][at], q.quantiser.sh_steps()[at[1], at[2]], group, context, bits, n)
 
 
-def _move(values: np.ndarray, exact: np.ndarray, weight: np.ndarray, steps: np.ndarray, lambda_: float) -> None:
-    context = _contexts(values)
-    bits = _costs(values, context)
-    at = np.nonzero(values)
-    now = values[at]
-    group = _groups(values.shape[1])[at[1], at[2]]
-    step, truth, h, c = steps[at[1], at[2]], exact[at], weight[at], context[at]
+def _cost(a: _Alive, candidate: np.ndarray, lambda_: float) -> np.ndarray:
+    rate = a.bits[a.group, a.context, np.minimum(np.abs(candidate), _LARGEST)]
+    return a.weight * (a.exact - candidate * a.step) ** 2 + lambda_ * rate
 
-    def cost(candidate: np.ndarray) -> np.ndarray:
-        rate = bits[group, c, np.minimum(np.abs(candidate), _LARGEST)]
-        return h * (truth - candidate * step) ** 2 + lambda_ * rate
 
-    best, lowest = now, cost(now)
-    for candidate in (now - np.sign(now), np.zeros_like(now)):
-        found = cost(candidate)
+def _move(a: _Alive, lambda_: float) -> np.ndarray:
+    best, lowest = a.value, _cost(a, a.value, lambda_)
+    for candidate in (a.value - np.sign(a.value), np.zeros_like(a.value)):
+        found = _cost(a, candidate, lambda_)
         best, lowest = np.where(found < lowest, candidate, best), np.minimum(found, lowest)
-    values[at] = best
+    return best
 
 
-def _drop_bands(values: np.ndarray, exact: np.ndarray, weight: np.ndarray, steps: np.ndarray, lambda_: float) -> None:
-    """Bands from the highest down, each with all above it: what is left costs the same, and its context gets rarer."""
-    context = _contexts(values)
-    bits = _costs(values, context)
-    groups = np.broadcast_to(_groups(values.shape[1]), values.shape)
-    rate = bits[groups, context, np.minimum(np.abs(values), _LARGEST)]
-    kept = weight * (exact - values * steps) ** 2 + lambda_ * rate
-    zero = weight * exact**2 + lambda_ * bits[groups, 0, 0]
-    gain = (kept - zero).sum(axis=2)
-    for band in range(int(np.sqrt(values.shape[1] + 1)) - 1, 0, -1):
-        part = slice(band * band - 1, None)
-        values[gain[:, part].sum(axis=1) > 0, part] = 0
+def _bands_to_drop(a: _Alive, k: int, lambda_: float) -> np.ndarray:
+    """bool [n, k]: coefficients from a Gaussian's band upwards that cost more than they are worth.
+
+    Zeros next to values cost more than zeros among zeros; that is counted for the values' own sake only.
+    """
+    gain = _cost(a, a.value, lambda_) - a.weight * a.exact**2 - lambda_ * a.bits[a.group, 0, 0]
+    band = a.group // 2
+    bands = int(np.sqrt(k + 1)) - 1
+    total = np.bincount(a.row * bands + band, gain, minlength=a.rows * bands).reshape(a.rows, bands)
+    upwards = np.cumsum(total[:, ::-1], axis=1)[:, ::-1] > 0
+    drop = np.maximum.accumulate(upwards, axis=1)
+    return drop[:, np.floor(np.sqrt(np.arange(k) + 1)).astype(int) - 1]

@@ -24,6 +24,7 @@ _LIMITS = {
     "colour_chroma": (1 / 1024, 1 / 8),
     "sh": (1 / 1024, 0.6),
 }
+_SAMPLE = 20_000  # Gaussians, evenly drawn: enough for sums over all of them
 _FINEST_GRID = 2**18
 _FIXED = {"log_scale": 0.12, "rotation": 0.08, "opacity": 1 / 64, "colour": 1 / 64, "sh": 0.08}
 
@@ -35,6 +36,9 @@ def steps_for(x: Arrays, h: Arrays, lambda_: float, canonical: bool, sh_degree: 
         x, h: Coded numbers and their curvatures.
         lambda_: Mean squared error per bit.
     """
+    grid = _Grid(x, h)
+    every = max(1, len(x["positions"]) // _SAMPLE)
+    x, h = ({name: a[::every] for name, a in arrays.items()} for arrays in (x, h))
 
     def step(name: str, values: np.ndarray, weights: np.ndarray, sparse: bool = False) -> float:
         low, high = _LIMITS[name]
@@ -54,7 +58,6 @@ def steps_for(x: Arrays, h: Arrays, lambda_: float, canonical: bool, sh_degree: 
         part = slice(band * band - 1, (band + 1) ** 2 - 1)
         luma.append(step("sh", x["sh"][:, part, 0], h["sh"][:, part, 0], sparse=True))
         chroma.append(step("sh", x["sh"][:, part, 1:], h["sh"][:, part, 1:], sparse=True))
-    grid = _Grid(x, h)
     position = np.sqrt(6 * lambda_ * np.count_nonzero(grid.weights) / (grid.weights.sum() * np.log(2)))
     return Quantiser(
         **grid.options(position),

@@ -41,7 +41,7 @@ class GaussianTrainable:
         self._offset: dict[str, np.ndarray] = {}
         self._slope: dict[str, np.ndarray] = {}
         self._age = 0
-        self.quantise_every, self.slopes_every = 4, 12
+        self.quantise_every, self.slopes_every = 8, 24
 
     def refresh(self) -> None:
         """Forgets what was derived from the parameters; call it after changing them."""
