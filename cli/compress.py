@@ -165,7 +165,7 @@ def parse_decibel(text: str) -> float:
 def _metadata(opened: Source, capture: Capture | None, background: tuple[float, float, float]) -> dict[str, Any]:
     """What a viewer starts from: cameras and the colour behind the scene."""
     cameras = opened.cameras(capture)
-    chosen = cameras[:: max(1, len(cameras) // 8)][:8]
+    chosen = cameras[:: max(1, len(cameras) // 2)][:2]
     return {
         "background": list(background),
         "cameras": [

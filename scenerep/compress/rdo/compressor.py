@@ -155,7 +155,7 @@ class _Tuned:
             model = Model.from_state(saved.arrays, 0)
             state = saved.state
             position, self.done, self.lambda_ = Position(**state["position"]), state["done"], state["lambda"]
-            self.report = state["report"]
+            self.report, self.exchange = state["report"], state["exchange"]
             self.first_bytes, self.first_error = state["first_bytes"], state["first_error"]
             if state["quantiser"] is not None:
                 self.quantiser = _quantiser_of(state["quantiser"])
@@ -164,8 +164,14 @@ class _Tuned:
         self.trainable.colour_mask = colour_mask
         if colour_mask is not None:
             self.trainable.frozen = GEOMETRY
+        self.proxy: RateProxy | None = None
+        if saved is None:
+            self.exchange = _loss_per_error(self.trainable.scene(), job)
+        else:
+            self.trainable.load(saved.arrays)
+            proxy = {name[6:]: a for name, a in saved.arrays.items() if name.startswith("proxy.")}
+            self._pull(RateProxy(proxy) if proxy else None)
         self.tuning = FineTuning(job.views, self.antialiased, job.seconds, job.steps, job.seed, position)
-        self.exchange = _loss_per_error(self.trainable.scene(), job)
         self.saved_at = time.monotonic()
 
     def events(self) -> Iterator[Event]:
@@ -255,7 +261,7 @@ class _Tuned:
             self.trainable.model.remove(~decision.keep)
         if self.quantiser is not None:
             self.quantiser = decision.quantised.quantiser
-        self._pull(decision)
+        self._pull(RateProxy.of(self.trainable.scene(), decision.quantised) if self.config.shrink else None)
         self._apply_stage()
         return round(decision.bytes)
 
@@ -263,7 +269,7 @@ class _Tuned:
         self._normalise()
         decision, _ = self._decide(most=0.0)
         self.quantiser = decision.quantised.quantiser
-        self._pull(decision)
+        self._pull(RateProxy.of(self.trainable.scene(), decision.quantised) if self.config.shrink else None)
         self._apply_stage()
         return round(decision.bytes)
 
@@ -281,7 +287,7 @@ class _Tuned:
         mask[:, 1 : 1 + q.sh.shape[1]] = (q.sh != 0).any(axis=2, keepdims=True)
         params["sh"] *= mask
         self.trainable.colour_mask, self.trainable.frozen = mask, GEOMETRY
-        self.trainable.slopes = None
+        self._pull(None)
         self._apply_stage()
         return round(decision.bytes)
 
@@ -291,14 +297,12 @@ class _Tuned:
         scene = canonical_scene(self.trainable.scene(), self.canonical)
         model.params["quats"][:], model.params["log_scales"][:] = scene.quats, scene.log_scales
 
-    def _pull(self, decision: Decision) -> None:
+    def _pull(self, proxy: RateProxy | None) -> None:
         """The slope of the bits, from now on."""
-        if not self.config.shrink:
-            return
-        scene = self.trainable.scene()
-        proxy = RateProxy(scene, decision.quantised)
-        weight = np.float32(self.exchange * self.lambda_)
-        self.trainable.slopes = lambda scene: {name: a * weight for name, a in proxy.slopes(scene).items()}
+        self.proxy, self.trainable.slopes = proxy, None
+        if proxy is not None:
+            weight = np.float32(self.exchange * self.lambda_)
+            self.trainable.slopes = lambda scene: {name: a * weight for name, a in proxy.slopes(scene).items()}
 
     def _apply_stage(self) -> None:
         """What is drawn, by the stage that the work is at."""
@@ -363,7 +367,9 @@ class _Tuned:
     # --- saving
 
     def _save(self) -> Any:
-        arrays = self.trainable.model.state()
+        arrays = self.trainable.model.state() | self.trainable.state()
+        if self.proxy is not None:
+            arrays |= {f"proxy.{name}": a for name, a in self.proxy.arrays.items()}
         if self.trainable.colour_mask is not None:
             arrays["colour_mask"] = self.trainable.colour_mask
         if self.lambda_ == 0.0:
@@ -376,6 +382,7 @@ class _Tuned:
             "first_error": self.first_error,
             "quantiser": None if self.quantiser is None else self.quantiser.to_dict(),
             "report": self.report,
+            "exchange": self.exchange,
             "scene_arrays": list(NAMES),
         }
         self.saved_at = time.monotonic()

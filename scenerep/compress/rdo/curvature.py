@@ -25,8 +25,8 @@ YCOCG = ycocg_from_rgb(np.eye(3)).T.astype(np.float32)  # ycocg = YCOCG @ rgb
 _RGB = np.linalg.inv(YCOCG).astype(np.float32)
 
 Arrays = dict[str, np.ndarray]
-"""Numbers as they are coded, float64 (sh: float32), by name: positions [n, 3], log_scales [n, 3], rotations [n, 3], opacities [n],
-colours [n, 3], sh [n, k, 3]; see coding/quantised.py."""
+"""Numbers as they are coded, float64 (sh: float32), by name: positions [n, 3], log_scales [n, 3], rotations [n, 3],
+opacities [n], colours [n, 3], sh [n, k, 3]; see coding/quantised.py."""
 
 
 def canonical_scene(scene: Gaussians, canonical: bool) -> Gaussians:

@@ -47,6 +47,18 @@ class GaussianTrainable:
         """Forgets what was derived from the parameters; call it after changing them."""
         self._age = 0
 
+    def state(self) -> dict[str, np.ndarray]:
+        """What `load` needs to go on in the same way, besides the model and the attributes."""
+        out = {f"offset.{name}": a for name, a in self._offset.items()}
+        return out | {f"slope.{name}": a for name, a in self._slope.items()} | {"age": np.array(self._age)}
+
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        self._age = int(arrays["age"])
+        self._offset, self._slope = (
+            {name.partition(".")[2]: a for name, a in arrays.items() if name.startswith(prefix)}
+            for prefix in ("offset.", "slope.")
+        )
+
     def scene(self) -> Gaussians:
         """The parameters as a scene; shares their memory."""
         return self.model.scene(antialiased=self._antialiased, copy=False)
