@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
 
-from scenerep.coding import Quantiser, dequantise, encode, quantise
-from scenerep.compress.base import Job
+from scenerep.coding import Quantiser, decode, dequantise, encode, quantise
+from scenerep.compress.base import Goal, Job
 from scenerep.compress.finetune import FineTuning, Position
 from scenerep.compress.rdo.config import RdoConfig
 from scenerep.compress.rdo.curvature import Arrays, canonical_scene, coordinates, curvature, removal_error
@@ -54,14 +54,18 @@ _SIZE_TOLERANCE = 0.02
 _LAMBDA_PER_SIZE = 2.2  # lambda grows with about this power of the bytes that are to be saved
 _FIRST_BYTES = 20  # of a Gaussian, before anything was decided
 
+_REMOVALS_SHARE = 0.6  # of the loss allowed, for the rounds; the rest is for steps and rounding
+
 # Share of the mean squared error of the start that a halving of the bytes may cost, and, where there are no
 # photographs, PSNR [dB] against the renders of the scene itself.
 _ELASTICITY = {"low": 0.4, "medium": 0.15, "high": 0.06, "near-lossless": 0.01}
 _RENDER_PSNR = {"low": 36.0, "medium": 40.0, "high": 45.0, "near-lossless": 52.0}
+_TYPICAL_HEAD = 1500  # bytes
+_CHECKED = 6  # pictures
 _TYPICAL_PSNR = 30.0  # of a scene against photographs that nobody has
 
 
-def compress(job: Job, config: RdoConfig) -> Iterator[Event]:
+def compress(job: Job, config: RdoConfig) -> Generator[Event]:
     """See the module's docstring; the interface is that of compress/base.py."""
     if not 1 <= config.layers <= 8:
         raise ConfigError(f"--layers is {config.layers}", "use 1 to 8")
@@ -86,13 +90,20 @@ def _post_training(job: Job, config: RdoConfig) -> Iterator[Event]:
         chosen = _decide_once(job, config, scene, h, canonical)
         found.append(chosen)
         yield Encoded(0, round(chosen.bytes), int(chosen.keep.sum()))
-    # The same lambda may not be what two forms end at; what counts is the one objective.
-    best = min(found, key=lambda d: d.error + d.lambda_ * d.bits.sum() if job.goal.size is None else d.error)
+    best = min(found, key=lambda d: _cost(job.goal, d))
     scene = canonical_scene(job.scene, best.quantised.quantiser.canonical)
-    importance = job.scene.opacity_logits[best.keep]
+    h = curvature(scene, job.views, job.views.some(_VIEWS), job.seed)
+    importance = removal_error(coordinates(scene), h)[best.keep]
     data = _coded(job, config, best, importance)
     report = {"lambda": best.lambda_ / LAMBDA_UNIT, "seconds": round(time.monotonic() - started, 2)}
     yield Compressed(data, report | {"expected_psnr": -10 * float(np.log10(max(best.error, 1e-12)))})
+
+
+def _cost(goal: Goal, decision: Decision) -> float:
+    """What is to be small, where the goal holds something else fixed."""
+    if goal.size is not None:
+        return decision.error
+    return decision.bytes if goal.lambda_ is None else decision.error + decision.lambda_ * float(decision.bits.sum())
 
 
 def _decide_once(job: Job, config: RdoConfig, scene: Gaussians, h: Arrays, canonical: bool) -> Decision:
@@ -108,14 +119,25 @@ def _decide_once(job: Job, config: RdoConfig, scene: Gaussians, h: Arrays, canon
     if goal.lambda_ is not None:
         return at(goal.lambda_ * LAMBDA_UNIT)
     if goal.size is not None:
-        mu, _ = solve(lambda mu: at(1 / mu).bytes + 1500, goal.size, 1 / LAMBDA_UNIT, tolerance=0.01)
-        return at(1 / mu)
+        head = _TYPICAL_HEAD
+        for _ in range(2):  # the head and the layers' overhead show when everything is coded
+            mu, size = solve(lambda mu, head=head: at(1 / mu).bytes + head, goal.size, 1 / LAMBDA_UNIT, tolerance=0.01)
+            found = at(1 / mu)
+            q = dataclasses.replace(found.quantised, metadata=job.metadata)
+            head += len(encode(layered(q, removal_error(x, h)[found.keep], config.layers))) - size
+        return found
     if goal.quality is not None:
         error = 10 ** (-_RENDER_PSNR[goal.quality] / 10)
     else:
         assert goal.loss is not None
         error = 10 ** (-_TYPICAL_PSNR / 10) * (10 ** (goal.loss / 10) - 1)
-    lambda_, _ = solve(lambda value: at(value).error, error, LAMBDA_UNIT, tolerance=0.05)
+    wanted, numbers = error, job.views.some(_CHECKED)
+    for _ in range(3):  # errors of neighbouring removals have the same sign, which the curvature does not know
+        lambda_, _ = solve(lambda value: at(value).error, wanted, LAMBDA_UNIT, tolerance=0.05)
+        real = 10 ** (-job.views.psnr(dequantise(at(lambda_).quantised), numbers) / 10)
+        if 0.9 * error <= real <= 1.05 * error:
+            break
+        wanted *= error / real
     return at(lambda_)
 
 
@@ -159,6 +181,7 @@ class _Tuned:
             self.first_bytes, self.first_error = state["first_bytes"], state["first_error"]
             if state["quantiser"] is not None:
                 self.quantiser = _quantiser_of(state["quantiser"])
+        self.first_psnr = (job.held_out or job.views).psnr(job.scene) if job.goal.loss is not None else 0.0
         self.scale = _scene_scale(job)
         self.trainable = GaussianTrainable(model, self._rates, self.antialiased)
         self.trainable.colour_mask = colour_mask
@@ -218,6 +241,9 @@ class _Tuned:
         self.first_bytes = float(_FIRST_BYTES * len(scene))
         if goal.lambda_ is not None:
             self.lambda_ = goal.lambda_ * LAMBDA_UNIT
+        elif goal.loss is not None:
+            error = 10 ** (-self.first_psnr / 10)
+            self.lambda_ = 0.5 * error * (10 ** (goal.loss / 10) - 1) / (8 * self.first_bytes)
         elif goal.quality is not None:
             self.lambda_ = _ELASTICITY[goal.quality] * self.first_error / (8 * self.first_bytes)
         else:
@@ -240,6 +266,8 @@ class _Tuned:
                 scene, x, h, lambda_, self.config, self.canonical, remaining=remaining, most=most, quantiser=quantiser
             )
 
+        if self.job.goal.loss is not None:
+            return self._within_loss(at, scene), h
         found = at(self.lambda_)
         if self.job.goal.size is not None:
             # Towards the wanted size along a curve, so that each round does its share; sooner rather than later, since
@@ -253,6 +281,28 @@ class _Tuned:
                 self.lambda_ *= change
                 found = at(self.lambda_)
         return found, h
+
+    def _within_loss(self, at: Callable[[float], Decision], scene: Gaussians) -> Decision:
+        """While rounds last, lambda follows what training on makes of its removals; then it is what may be lost."""
+        goal = self.job.goal.loss
+        assert goal is not None
+        if self.quantiser is None and self.done < _ROUNDS:
+            allowed = _REMOVALS_SHARE * goal * min(1.0, (self.done + 1) / _ROUNDS)
+            if self.done > 0:
+                self.lambda_ *= 1.5 if self._lost(scene) < allowed else 1 / 2.5
+            return at(self.lambda_)
+
+        def lost(lambda_: float) -> float:
+            return max(self._lost(dequantise(at(lambda_).quantised)), 1e-6)
+
+        # Training on will make up for some of it, except at the end.
+        allowed = goal * (1.2 if self.done < len(_PLAN) - 1 else 0.9)
+        self.lambda_, _ = solve(lost, allowed, self.lambda_, tolerance=0.1, most=5)
+        return at(self.lambda_)
+
+    def _lost(self, scene: Gaussians) -> float:
+        """PSNR below that of the start, on the held-out photographs where there are any."""
+        return self.first_psnr - (self.job.held_out or self.job.views).psnr(scene)
 
     def _prune(self) -> int:
         self._normalise()
@@ -356,6 +406,8 @@ class _Tuned:
                 kept[scale] = encode(layered(q, importance, self.config.layers))
             return kept[scale]
 
+        if self.job.goal.loss is not None:
+            return self._least_within_loss(at, self.job.goal.loss)
         if goal is None:
             return at(1.0)
         scale, size = solve(lambda s: float(len(at(s))), float(goal), 1.0, tolerance=_SIZE_TOLERANCE / 2, most=10)
@@ -363,6 +415,15 @@ class _Tuned:
             return at(scale)
         decision = Decision(quantise(scene, base), np.ones(len(scene), bool), np.zeros(len(scene)), 0.0, self.lambda_)
         return _coded(self.job, self.config, decision, importance)
+
+    def _least_within_loss(self, at: Callable[[float], bytes], goal: float) -> bytes:
+        """The coarsest of the steps that are left to choose that lose no more than the goal; else the finest."""
+        scale = 1.0
+        for candidate in (0.7, 0.85, 1.0, 1.2, 1.5, 2.0):
+            scale = candidate
+            if self._lost(dequantise(decode(at(candidate)))) <= goal:
+                break
+        return at(scale)
 
     # --- saving
 
@@ -431,4 +492,5 @@ def _loss_per_error(scene: Gaussians, job: Job) -> float:
 
 
 def _quantiser_of(values: dict[str, Any]) -> Quantiser:
-    return Quantiser(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return Quantiser(**given)

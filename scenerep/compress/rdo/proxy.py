@@ -8,7 +8,7 @@ Its slope pulls hardest where a residual is nearly zero anyway, and hardly at al
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from scenerep.coding import QuantisedSplats, symbol_bits
 from scenerep.coding.quantised import rotation_vectors, ycocg_from_rgb
@@ -93,7 +93,7 @@ def _nearest(means: np.ndarray) -> np.ndarray:
     k = min(_NEIGHBOURS, len(means) - 1)
     if k < 1:
         return np.zeros((len(means), 1), np.int64)
-    return cKDTree(means).query(means, k=k + 1, workers=-1)[1][:, 1:]
+    return KDTree(means).query(means, k=k + 1, workers=-1)[1][:, 1:]
 
 
 def _slope(residual: np.ndarray, step: np.ndarray, price: np.ndarray) -> np.ndarray:

@@ -90,7 +90,20 @@ def _alive(values: np.ndarray, q: QuantisedSplats, x: Arrays, h: Arrays) -> _Ali
     counts += 0.02 * 0.5 ** np.arange(_LARGEST + 1)  # nothing is impossible
     bits = -np.log2(counts / counts.sum(axis=2, keepdims=True))
     bits[:, :, 1:] += 1  # the sign
-    return _Alive(*at, value, x["sh"][at], h["sh"][at], q.quantiser.sh_steps()[at[1], at[2]], group, context, bits, n)
+    row, column, channel = at
+    return _Alive(
+        row,
+        column,
+        channel,
+        value,
+        x["sh"][at],
+        h["sh"][at],
+        q.quantiser.sh_steps()[at[1], at[2]],
+        group,
+        context,
+        bits,
+        n,
+    )
 
 
 def _cost(a: _Alive, candidate: np.ndarray, lambda_: float) -> np.ndarray:
