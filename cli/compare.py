@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,7 +145,7 @@ def _draw(path: Path, rows: list[dict[str, Any]]) -> None:
     from scenerep.evaluation.plot import rate_distortion_plot
     from scenerep.io.files import replacing
 
-    curves = {row["file"]: [(row["bytes"], row["psnr"])] for row in rows}
+    curves: dict[str, Sequence[tuple[float, float]]] = {row["file"]: [(row["bytes"], row["psnr"])] for row in rows}
     with replacing(path) as temporary:
         iio.imwrite(temporary, rate_distortion_plot(curves, "PSNR over bytes"))
     say(f"look at {path}")

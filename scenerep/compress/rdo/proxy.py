@@ -93,7 +93,7 @@ def _nearest(means: np.ndarray) -> np.ndarray:
     k = min(_NEIGHBOURS, len(means) - 1)
     if k < 1:
         return np.zeros((len(means), 1), np.int64)
-    return KDTree(means).query(means, k=k + 1, workers=-1)[1][:, 1:]
+    return np.asarray(KDTree(means).query(means, k=k + 1, workers=-1)[1])[:, 1:]
 
 
 def _slope(residual: np.ndarray, step: np.ndarray, price: np.ndarray) -> np.ndarray:
