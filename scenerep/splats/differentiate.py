@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,10 +50,13 @@ class Differentiator:
     Args:
         ssim_weight: Of D-SSIM against L1.
         antialiased: Of the scene.
+
+    Attributes:
+        raster: The native rasteriser; after `compare` it holds the gradients.
     """
 
     def __init__(self, ssim_weight: float, antialiased: bool) -> None:
-        self._raster = native().Rasterizer()
+        self.raster = native().Rasterizer()
         self._loss = L1SSIM(ssim_weight)
         self._antialiased = antialiased
         self._grads: dict[str, np.ndarray] = {}
@@ -61,28 +64,20 @@ class Differentiator:
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}
         self.seconds: dict[str, float] = {}  # of the parts of the last call, for benchmarks
 
-    def __call__(
-        self,
-        params: dict[str, np.ndarray],
-        view: View,
-        statistics: tuple[np.ndarray, np.ndarray] | None = None,
-        capacity: int = 0,
-    ) -> Gradients:
-        """Draws, compares, differentiates.
+    def __call__(self, params: dict[str, np.ndarray], view: View) -> Gradients:
+        """Draws, compares, differentiates; `params` are the arrays of a scene, named and ordered as in `Gaussians`."""
+        loss, v_exposure = self.compare(params, view)
+        pose = np.zeros((3, 4)) if view.want_pose else None
+        found = self.gradients(params, view, pose)
+        return replace(found, loss=loss, exposure=v_exposure)
 
-        Args:
-            params: The arrays of a scene, by name, in the order of `Gaussians.arrays`.
-            statistics: Sums to add to, float32 [n]: length of the screen gradient, and 1 for each time in view.
-            capacity: Rows to make room for, if the scene is going to grow.
-        """
+    def compare(self, params: dict[str, np.ndarray], view: View) -> tuple[float, np.ndarray | None]:
+        """Loss and gradient by the exposure; the gradients by the scene are left in `raster`, to be used or fetched."""
         native()  # keeps the pool at torch's number of threads
-        n = len(params["means"])
-        self._make_room(params, max(n, capacity))
-        camera = view.camera
-        rgb, alpha, depth, v_rgb = self._buffers(camera)
+        rgb, alpha, depth, v_rgb = self._buffers(view.camera)
         use_depth = view.target.depth is not None and view.depth_weight > 0
         clock = [time.perf_counter()]
-        self.draw(params, view, rgb, alpha, depth if use_depth else None)
+        self._draw(params, view, rgb, alpha, depth if use_depth else None)
         clock.append(time.perf_counter())
         loss, v_exposure = self._picture_loss(view, rgb, v_rgb)
         v_alpha = v_depth = None
@@ -90,29 +85,46 @@ class Differentiator:
             depth_loss, v_alpha, v_depth = _depth_loss(view, alpha, depth)
             loss += depth_loss
         clock.append(time.perf_counter())
-        self._raster.backward_colour(rgb, alpha, depth if use_depth else None, v_rgb, v_alpha, v_depth, False)
-        pose = np.zeros((3, 4)) if view.want_pose else None
-        grads, visible = self._parameter_gradients(n, view, pose, statistics)
+        self.raster.backward_colour(rgb, alpha, depth if use_depth else None, v_rgb, v_alpha, v_depth, False)
         clock.append(time.perf_counter())
         self.seconds = dict(zip(("forward", "loss", "backward"), np.diff(clock)))
-        return Gradients(loss, grads, visible, v_exposure, pose)
+        return loss, v_exposure
+
+    def gradients(
+        self,
+        params: dict[str, np.ndarray],
+        view: View,
+        pose: np.ndarray | None = None,
+        statistics: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    ) -> Gradients:
+        """What `compare` left, as arrays (loss and exposure are not known here).
+
+        Args:
+            pose: [3, 4] float64, to be filled with the gradient by camera_from_world.
+            statistics: Sums to add to, float32 [n]: length of the screen gradient, and 1 for each time in view.
+        """
+        n = len(params["means"])
+        self._make_room(params, n)
+        visible = self._visible[:n]
+        self.raster.visible(visible)
+        grads = {name: g[:n] for name, g in self._grads.items()}
+        self.raster.parameter_gradients(
+            *grads.values(), None, None, pose, True, *statistics, view.opacity_weight / n, view.scale_weight / (3 * n)
+        )
+        return Gradients(0.0, grads, visible, None, pose)
 
     def pull_back(self, params: dict[str, np.ndarray], view: View, v_rgb: np.ndarray) -> Gradients:
         """Gradients of sum(v_rgb * picture) for a given `v_rgb` float32 [h, w, 3]; the loss is not computed (0)."""
-        n = len(params["means"])
-        self._make_room(params, n)
         rgb, alpha, _, _ = self._buffers(view.camera)
-        self.draw(params, view, rgb, alpha, None)
-        self._raster.backward_colour(rgb, alpha, None, v_rgb, None, None, False)
-        grads, visible = self._parameter_gradients(n, view, None, None)
-        return Gradients(0.0, grads, visible, None, None)
+        self._draw(params, view, rgb, alpha, None)
+        self.raster.backward_colour(rgb, alpha, None, v_rgb, None, None, False)
+        return self.gradients(params, view)
 
-    def draw(
+    def _draw(
         self, params: dict[str, np.ndarray], view: View, rgb: np.ndarray, alpha: np.ndarray, depth: np.ndarray | None
     ) -> None:
-        """The picture alone, into the given arrays [h, w, 3], [h, w] and [h, w]."""
         camera = view.camera
-        self._raster.prepare(
+        self.raster.prepare(
             *params.values(),
             np.ascontiguousarray(camera.camera_from_world[:3]),
             np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
@@ -121,19 +133,7 @@ class Differentiator:
             view.sh_degree,
             self._antialiased,
         )
-        self._raster.blend_colour(rgb, alpha, depth, None, [float(b) for b in view.background])
-
-    def _parameter_gradients(
-        self, n: int, view: View, pose: np.ndarray | None, statistics: tuple[np.ndarray, np.ndarray] | None
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        visible = self._visible[:n]
-        self._raster.visible(visible)
-        grads = {name: g[:n] for name, g in self._grads.items()}
-        norm, count = statistics or (None, None)
-        self._raster.parameter_gradients(
-            *grads.values(), None, None, pose, True, norm, count, view.opacity_weight / n, view.scale_weight / (3 * n)
-        )
-        return grads, visible
+        self.raster.blend_colour(rgb, alpha, depth, None, [float(b) for b in view.background])
 
     def _make_room(self, params: dict[str, np.ndarray], rows: int) -> None:
         if len(self._visible) < rows or self._grads["sh"].shape[1:] != params["sh"].shape[1:]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from scenerep.native import native
-from scenerep.splats.adam import adam_step
+from scenerep.splats.adam import BETA1, BETA2, EPSILON, adam_step
 from scenerep.splats.config import SplatsConfig
 from scenerep.splats.differentiate import Differentiator, View
 from scenerep.splats.model import Model
@@ -53,11 +53,16 @@ class Engine(Protocol):
 
 
 class NativeEngine:
-    """Works in place on the model's arrays."""
+    """Works in place on the model's arrays.
 
-    def __init__(self, model: Model, config: SplatsConfig, seed: int) -> None:
+    fused: Adam uses the gradients where they are made; otherwise they go through arrays, which is slower and gives the
+    same bits.
+    """
+
+    def __init__(self, model: Model, config: SplatsConfig, seed: int, *, fused: bool = True) -> None:
         self._model, self._seed = model, seed
         self._differentiate = Differentiator(config.loss.ssim, config.antialiased)
+        self._fused = fused
         self.seconds: dict[str, float] = {}  # of the parts of the last step, for benchmarks
 
     def synchronise(self) -> None:
@@ -67,21 +72,54 @@ class NativeEngine:
         return
 
     def step(self, given: StepInput) -> StepOutput:
-        model, n = self._model, self._model.count
-        statistics = (model.screen_norm[:n], model.screen_count[:n]) if given.statistics else None
-        found = self._differentiate(model.params, given, statistics, model.capacity)
+        params = self._model.params
+        loss, v_exposure = self._differentiate.compare(params, given)
         start = time.perf_counter()
-        update(model, found.arrays, found.visible, given.rates, given.step, given.sh_degree)
+        pose = np.zeros((3, 4)) if given.want_pose else None
+        (self._update if self._fused else self._update_plainly)(given, params, pose)
         if given.noise > 0:
-            p = model.params
-            native().add_noise(
-                *(p[name] for name in ("means", "log_scales", "quats", "opacity_logits")),
-                self._seed,
-                given.step,
-                given.noise,
-            )
+            self._add_noise(given, params)
         self.seconds = self._differentiate.seconds | {"update": time.perf_counter() - start}
-        return StepOutput(found.loss, found.exposure, found.pose)
+        return StepOutput(loss, v_exposure, pose)
+
+    def _update(self, given: StepInput, params: dict[str, np.ndarray], pose: np.ndarray | None) -> None:
+        """Gradients of the parameters and Adam in one pass; fills `pose`."""
+        model, n, rates = self._model, self._model.count, given.rates
+        self._differentiate.raster.adam_step(
+            list(params.values()),
+            [a[:n] for a in model.first.values()],
+            [a[:n] for a in model.second.values()],
+            [rates.means, rates.log_scales, rates.quats, rates.opacity_logits, rates.sh0, rates.sh],
+            BETA1,
+            BETA2,
+            EPSILON,
+            given.step,
+            pose,
+            *self._statistics(given),
+            given.opacity_weight / n,
+            given.scale_weight / (3 * n),
+        )
+
+    def _update_plainly(self, given: StepInput, params: dict[str, np.ndarray], pose: np.ndarray | None) -> None:
+        """What `_update` does, through arrays of gradients."""
+        model = self._model
+        found = self._differentiate.gradients(params, given, pose, self._statistics(given))
+        update(model, found.arrays, found.visible, given.rates, given.step, given.sh_degree)
+
+    def _statistics(self, given: StepInput) -> tuple[np.ndarray | None, np.ndarray | None]:
+        model, n = self._model, self._model.count
+        return (model.screen_norm[:n], model.screen_count[:n]) if given.statistics else (None, None)
+
+    def _add_noise(self, given: StepInput, params: dict[str, np.ndarray]) -> None:
+        native().add_noise(
+            params["means"],
+            params["log_scales"],
+            params["quats"],
+            params["opacity_logits"],
+            self._seed,
+            given.step,
+            given.noise,
+        )
 
 
 def update(
