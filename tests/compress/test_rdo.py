@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from compress_scenes import capture, known, trained  # noqa: F401  fixtures
 from rendered_capture import ring
 
 from scenerep.captures import Capture
