@@ -43,8 +43,7 @@ def compare_command(
     """
     if len(sources) < 1:
         raise ConfigError("there is nothing to compare", "name at least one run or scene file")
-    from scenerep.compress.views import Views
-    from scenerep.geometry.layout import surrounding_cameras
+    from scenerep.compress.views import Views, cameras_around
 
     opened = [open_source(path) for path in sources]
     for source in opened:
@@ -56,7 +55,7 @@ def compare_command(
         views = Views.of_capture(photographs, photographs.test or photographs.train, colour)
         insides = None
     else:
-        cameras = surrounding_cameras(first.scene.means, *_RENDERS)[::2]
+        cameras = cameras_around(first.scene, *_RENDERS)[::2]
         views = Views.of_renders(first.scene, cameras, colour)
         insides = _insides(first, views)
     rows = []

@@ -99,8 +99,7 @@ def compress(method: str, options: CompressOptions, config: Any) -> int:
 
 def _job(options: CompressOptions, opened: Source) -> Job:
     from scenerep.compress import Job
-    from scenerep.compress.views import Views
-    from scenerep.geometry.layout import surrounding_cameras
+    from scenerep.compress.views import Views, cameras_around
 
     capture = opened.capture(options.data, options.max_side) if options.data or opened.run else None
     background = opened.visible_background(options.background, capture)
@@ -111,7 +110,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
         if capture.test:
             held_out = Views.of_capture(capture, capture.test, background)
     else:
-        cameras = surrounding_cameras(scene.means, *_RENDERS)
+        cameras = cameras_around(scene, *_RENDERS)
         views = Views.of_renders(scene, cameras, background)
     return Job(
         scene,

@@ -8,7 +8,7 @@ import torch
 from rendered_capture import ring, small_scene
 
 from scenerep.compress.finetune import NAMES, FineTuning, Position, TorchTrainable
-from scenerep.compress.views import Views
+from scenerep.compress.views import Views, cameras_around
 from scenerep.errors import DataError
 from scenerep.metrics.reference import l1_ssim_reference
 from scenerep.render import rasterize
@@ -120,3 +120,18 @@ def test_not_a_number_is_reported(scene: Gaussians, views: Views) -> None:
 def test_views_need_pictures() -> None:
     with pytest.raises(DataError, match="no pictures"):
         Views([], [], (0, 0, 0), False)
+
+
+def test_cameras_around_see_every_side() -> None:
+    scene = small_scene(200)
+    cameras = cameras_around(scene)
+    middle = np.median(scene.means, axis=0)
+    directions = np.stack([camera.centre - middle for camera in cameras])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    sides = np.random.default_rng(0).normal(size=(500, 3))
+    sides /= np.linalg.norm(sides, axis=1, keepdims=True)
+    assert (sides @ directions.T).max(axis=1).min() > np.cos(np.radians(30))
+    for camera in cameras:
+        u, v, z = camera.project(middle[None])[0]
+        assert z > 0
+        np.testing.assert_allclose([u, v], [320, 240], atol=1e-6)

@@ -48,6 +48,7 @@ _PLAN = (
     ("freeze", 0.85),
 )
 _VIEWS = 16  # looked at for a curvature: it is a mean over all pixels of each
+_RENDERS = 32  # the same, where they are renders from all sides
 _SAVE_SECONDS = 60.0
 _MOST_REMOVED = 0.3  # of the Gaussians in one round: errors of removals add up only while they are few
 _SIZE_TOLERANCE = 0.02
@@ -86,13 +87,13 @@ def _post_training(job: Job, config: RdoConfig) -> Iterator[Event]:
     found: list[Decision] = []
     for canonical in forms:
         scene = canonical_scene(job.scene, canonical)
-        h = curvature(scene, job.views, job.views.some(_VIEWS), job.seed)
+        h = curvature(scene, job.views, job.views.some(_RENDERS), job.seed)
         chosen = _decide_once(job, config, scene, h, canonical)
         found.append(chosen)
         yield Encoded(0, round(chosen.bytes), int(chosen.keep.sum()))
     best = min(found, key=lambda d: _cost(job.goal, d))
     scene = canonical_scene(job.scene, best.quantised.quantiser.canonical)
-    h = curvature(scene, job.views, job.views.some(_VIEWS), job.seed)
+    h = curvature(scene, job.views, job.views.some(_RENDERS), job.seed)
     importance = removal_error(coordinates(scene), h)[best.keep]
     data = _coded(job, config, best, importance)
     report = {"lambda": best.lambda_ / LAMBDA_UNIT, "seconds": round(time.monotonic() - started, 2)}
