@@ -64,4 +64,5 @@ NB_MODULE(SCENEREP_MODULE, m) {
   scenerep::bind_loss(m);
   scenerep::bind_adam(m);
   scenerep::bind_noise(m);
+  scenerep::bind_coding(m);
 }

@@ -18,5 +18,6 @@ void bind_rasterize(nb::module_& m);
 void bind_loss(nb::module_& m);
 void bind_adam(nb::module_& m);
 void bind_noise(nb::module_& m);
+void bind_coding(nb::module_& m);
 
 }  // namespace scenerep

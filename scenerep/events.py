@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,21 @@ class Warned:
     message: str
 
 
-Event = Step | Densified | Evaluated | Saved | Warned
+@dataclass(frozen=True)
+class Encoded:
+    """What the scene of a compressor comes to at this moment."""
+
+    step: int
+    bytes: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """The last event of a compressor: the whole file. `report` has JSON values about how it came about."""
+
+    data: bytes
+    report: dict[str, Any]
+
+
+Event = Step | Densified | Evaluated | Saved | Warned | Encoded | Compressed

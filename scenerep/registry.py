@@ -35,8 +35,29 @@ class Format:
     write: str
 
 
+@dataclass(frozen=True)
+class Compressor:
+    """A way from a scene to a small file.
+
+    config: A frozen dataclass without torch; the docstrings of its fields are the options' help.
+    compress: `(job, config) -> Iterator[Event]`, see compress/base.py. The last event is a `Compressed`.
+    """
+
+    help: str
+    config: str
+    compress: str
+
+
 METHODS = {
     "splats": Method("Gaussian splatting", "scenerep.splats.config:SplatsConfig", "scenerep.splats.train:train"),
+}
+
+COMPRESSORS = {
+    "rdo": Compressor(
+        "Count, colour detail, steps and fine-tuning under one rate-distortion objective",
+        "scenerep.compress.rdo.config:RdoConfig",
+        "scenerep.compress.rdo.compressor:compress",
+    ),
 }
 
 FORMATS = {

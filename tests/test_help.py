@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from scenerep.registry import FORMATS, METHODS, load
+from scenerep.registry import COMPRESSORS, FORMATS, METHODS, load
 
 HEAVY = ["torch", "open3d", "pycolmap", "scipy", "av", "viser", "gsplat", "trimesh", "imageio", "PIL"]
 
@@ -47,7 +47,8 @@ def walked() -> dict:
 
 def test_every_command_has_help(walked: dict) -> None:
     pages = walked["pages"]
-    expected = {"", "data", "train", "resume", "eval", "render", "export", "info", "view"}
+    expected = {"", "data", "train", "resume", "eval", "render", "export", "compress", "compare", "info", "view"}
+    expected |= {f"compress {method}" for method in COMPRESSORS}
     expected |= {f"train {method}" for method in METHODS} | {
         "data photos",
         "data video",

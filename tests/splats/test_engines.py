@@ -135,7 +135,7 @@ def test_fused_adam_refuses_other_arrays(rng):
     model = random_model(rng, 20)
     engine = NativeEngine(model, config, 0)
     engine.step(given)
-    raster = engine._raster
+    raster = engine._differentiate.raster
     arrays = list(model.params.values())
     rest = ([0.1] * 6, 0.9, 0.999, 1e-15, 1, None, None, None, 0.0, 0.0)
     with pytest.raises(ValueError, match="backward_colour comes first"):

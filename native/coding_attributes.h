@@ -1,0 +1,60 @@
+// Attributes of a cell's Gaussians, predicted from neighbours that are decoded already.
+// Reference: scenerep/coding/reference/attributes.py.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "coding_octree.h"
+
+namespace scenerep {
+
+constexpr int kNeighbours = 3;
+constexpr int kBase = 10;      // components that every Gaussian has: scales 0-2, rotation 3-5, opacity 6, colour 7-9
+constexpr int kStreams = 7;    // geometry, shape, opacity, colour, SH bands 1, 2, 3
+constexpr int kCosts = 8;      // as the streams, with scales and rotation apart
+constexpr int kValueLimit = 1 << 24;
+
+// The Gaussians of a cell in coded order: layer after layer, each by Morton code.
+struct Cell {
+  int depth = 0, bands = 0, components = kBase;
+  std::vector<uint64_t> codes;
+  std::vector<int32_t> values;     // [n, components]
+  std::vector<int32_t> residuals;  // their magnitudes, likewise
+  std::vector<std::array<int32_t, kNeighbours>> neighbours;  // -1: none
+  std::vector<uint8_t> layer;
+
+  int64_t size() const { return static_cast<int64_t>(codes.size()); }
+};
+
+// The nearest of the Gaussians decoded before begin .. end and among them, by squared distance on the grid, then by
+// index: of those within a few places along the Morton curve of all points, and along one of the shifted points.
+void find_neighbours(Cell& cell, int64_t begin, int64_t end);
+
+struct AttributeModels;
+
+// What the decoder is told about a component: whether it is predicted, and how its values fall into 16 classes.
+struct ComponentSetup {
+  bool predicted = true;
+  int32_t base = 0;
+  int shift = 0;
+};
+
+class AttributeCoder {
+ public:
+  explicit AttributeCoder(Cell& cell);
+  ~AttributeCoder();
+  // Encoder: chooses the setups by the values of the whole cell, whose neighbours are known.
+  void choose_setups();
+  // Codes one stream (1 to 6) of the Gaussians begin .. end. `bits` [n, kCosts], if not null, gets the costs.
+  template <class Coder>
+  void code(Coder& coder, int stream, int64_t begin, int64_t end, bool first, float* bits);
+
+ private:
+  Cell& cell_;
+  std::vector<ComponentSetup> setups_;
+  AttributeModels* models_;
+};
+
+}  // namespace scenerep

@@ -1,0 +1,78 @@
+// The border to Python: scenerep/coding/cells.py is the other side.
+#include <memory>
+
+#include "coding_cell.h"
+#include "module.h"
+
+namespace scenerep {
+
+namespace {
+
+using Ints = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
+using Longs = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+nb::ndarray<nb::numpy, T> to_numpy(std::vector<T>&& values, std::vector<size_t> shape) {
+  auto* kept = new std::vector<T>(std::move(values));
+  nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  return nb::ndarray<nb::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
+}
+
+std::vector<int64_t> to_vector(Longs values) { return {values.data(), values.data() + values.size()}; }
+
+// -> (streams[layer][stream], float32 [n, 8] bits; [0, 8] if `costs` is not set).
+nb::tuple encode(Ints positions, Ints values, Longs counts, int depth, bool costs) {
+  const size_t n = positions.shape(0);
+  const CellInput input{positions.data(), values.data(), n, static_cast<int>(values.shape(1)), depth, to_vector(counts)};
+  std::vector<float> bits(costs ? n * kCosts : 0);
+  std::vector<std::vector<Bytes>> streams;
+  {
+    nb::gil_scoped_release release;
+    streams = encode_cell(input, costs ? bits.data() : nullptr);
+  }
+  nb::list out;
+  for (const auto& layer : streams) {
+    nb::list row;
+    for (const auto& bytes : layer) row.append(nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    out.append(row);
+  }
+  return nb::make_tuple(out, to_numpy(std::move(bits), {costs ? n : 0, kCosts}));
+}
+
+// -> (positions, values, None), or (None, None, (chunk, stream, message)).
+nb::tuple decode(const std::vector<std::vector<nb::bytes>>& streams, Longs counts, Longs layers, int depth, int bands) {
+  std::vector<std::vector<View>> views;
+  for (const auto& layer : streams) {
+    views.emplace_back();
+    for (const auto& bytes : layer)
+      views.back().emplace_back(reinterpret_cast<const uint8_t*>(bytes.c_str()), bytes.size());
+  }
+  const std::vector<int64_t> sizes = to_vector(counts), numbers = to_vector(layers);
+  Cell cell;
+  CellFault fault;
+  std::vector<int32_t> positions;
+  {
+    nb::gil_scoped_release release;
+    fault = decode_cell(views, sizes, numbers, depth, bands, cell);
+    if (fault.message.empty()) {
+      positions.reserve(cell.codes.size() * 3);
+      for (uint64_t code : cell.codes)
+        for (int32_t x : from_morton(code)) positions.push_back(x);
+    }
+  }
+  if (!fault.message.empty())
+    return nb::make_tuple(nb::none(), nb::none(), nb::make_tuple(fault.layer, fault.stream, fault.message.c_str()));
+  const size_t n = cell.codes.size(), width = static_cast<size_t>(cell.components);
+  return nb::make_tuple(to_numpy(std::move(positions), {n, 3}), to_numpy(std::move(cell.values), {n, width}), nb::none());
+}
+
+}  // namespace
+
+void bind_coding(nb::module_& m) {
+  m.def("encode_cell", &encode, nb::arg("positions"), nb::arg("values"), nb::arg("counts"), nb::arg("depth"),
+        nb::arg("costs"));
+  m.def("decode_cell", &decode, nb::arg("streams"), nb::arg("counts"), nb::arg("layers"), nb::arg("depth"),
+        nb::arg("bands"));
+}
+
+}  // namespace scenerep

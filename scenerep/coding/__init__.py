@@ -1,0 +1,23 @@
+"""Coding: splat scenes as integers, and those integers as few bytes. No torch."""
+
+from __future__ import annotations
+
+from scenerep.coding.canonical import canonical_form
+from scenerep.coding.quantised import LayerGain, QuantisedSplats, dequantise, quantise
+from scenerep.coding.quantiser import Quantiser, focus_of, grid_for
+from scenerep.coding.scene_codec import decode, encode, stream_bits, symbol_bits
+
+__all__ = [
+    "LayerGain",
+    "QuantisedSplats",
+    "Quantiser",
+    "canonical_form",
+    "decode",
+    "dequantise",
+    "encode",
+    "focus_of",
+    "grid_for",
+    "quantise",
+    "stream_bits",
+    "symbol_bits",
+]
