@@ -17,7 +17,7 @@ import numpy as np
 
 def measure(width: int, height: int, count: int, iterations: int, threads: int) -> dict[str, Any]:
     import torch
-    from workloads import make_scene
+    from workloads import training_workload
 
     from scenerep import native
     from scenerep.splats.config import SplatsConfig
@@ -27,7 +27,7 @@ def measure(width: int, height: int, count: int, iterations: int, threads: int) 
     from scenerep.splats.targets import Target
 
     torch.set_num_threads(threads)
-    scene, camera = make_scene(count, width, height, 2.7 * (width / 640) * (50_000 / count) ** 0.5 * 1.4)
+    scene, camera = training_workload(count, width, height)
     config = SplatsConfig(steps=1000)
     model = Model(scene, count)
     engine = NativeEngine(model, config, 0)

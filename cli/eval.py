@@ -19,6 +19,7 @@ def eval_command(
     background: Background = "auto",
     max_side: int | None = None,
     backend: Literal["auto", "native", "reference", "gsplat"] = "auto",
+    fit: bool = False,
     json: bool = False,
 ) -> None:
     """Measure a scene on the photographs that were held out of its training.
@@ -33,6 +34,8 @@ def eval_command(
             black otherwise.
         max_side: Reduce the photographs to this longer side, in pixels. Default: as in training.
         backend: Rasteriser.
+        fit: Measure also with each held-out picture's own pose and colours fitted: the fair comparison for trainings
+            with --pose or --exposure, which cannot know them. Takes some seconds per picture.
         json: Print one JSON object.
     """
     from scenerep.evaluation import contact_sheet, evaluate
@@ -42,7 +45,12 @@ def eval_command(
     capture = opened.capture(data, max_side)
     with stage_progress() as progress:
         evaluation = evaluate(
-            opened.scene, capture, progress=progress, background=opened.background(background), backend=backend
+            opened.scene,
+            capture,
+            progress=progress,
+            background=opened.background(background),
+            backend=backend,
+            fit=fit,
         )
     seconds = opened.scene.metadata.get("seconds") if opened.run else None
     result: dict[str, Any] = {
@@ -92,6 +100,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("lpips", "LPIPS", "{:.4f}"),
         ("psnr_masked", "PSNR inside the mask", "{:.2f} dB"),
         ("ssim_masked", "SSIM inside the mask", "{:.4f}"),
+        ("psnr_fitted", "PSNR, pose and colours fitted", "{:.2f} dB"),
         ("minutes", "training", "{:.2f} minutes"),
     ):
         if result[key] is not None:

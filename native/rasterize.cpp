@@ -5,7 +5,7 @@
 
 #include "module.h"
 #include "pool.h"
-#include "splat.h"
+#include "splat_adam.h"
 
 namespace scenerep {
 
@@ -178,6 +178,47 @@ class Rasterizer {
     clock.stage(kGradientStage);
   }
 
+  // parameter_gradients followed by a step of Adam on the visible rows, in place: `params` are the arrays that prepare
+  // was given. Ends the frame.
+  void adam_step(std::vector<FloatsOut> params, std::vector<FloatsOut> first, std::vector<FloatsOut> second,
+                 std::vector<float> rates, double beta1, double beta2, double eps, int64_t step,
+                 std::optional<nb::ndarray<double, nb::c_contig, nb::device::cpu>> pose,
+                 std::optional<FloatsOut> screen_norm, std::optional<FloatsOut> screen_count, float opacity_weight,
+                 float scale_weight) {
+    const Parameters& p = frame_.parameters;
+    require(gathered_, "backward_colour comes first");
+    require(params.size() == SceneAdam::kArrays && first.size() == params.size() && second.size() == params.size(),
+            "a scene has five arrays");
+    const float* prepared[] = {p.means, p.log_scales, p.quats, p.opacity_logits, p.sh};
+    const size_t n = count(), columns[] = {3, 3, 4, 1, 3u * p.coefficients};
+    SceneAdam::Arrays arrays[SceneAdam::kArrays];
+    for (int i = 0; i < SceneAdam::kArrays; i++) {
+      require(params[i].data() == prepared[i], "the parameters are not those that were rasterised");
+      require(params[i].size() == n * columns[i] && first[i].size() == n * columns[i] && second[i].size() == n * columns[i],
+              "moments disagree with the parameters");
+      arrays[i] = {params[i].data(), first[i].data(), second[i].data()};
+    }
+    require(rates.size() == 6 && step >= 1, "six rates, and the first step is 1");
+    require(screen_norm.has_value() == screen_count.has_value(), "screen_norm and screen_count go together");
+    require(!screen_norm || (screen_norm->size() == n && screen_count->size() == n), "screen sums must be [n]");
+    require(!pose || pose->size() == 12, "the pose gradient must be [3, 4]");
+    const float six[6] = {rates[0], rates[1], rates[2], rates[3], rates[4], rates[5]};
+    const SceneAdam adam(arrays, AdamConstants(beta1, beta2, eps, step), six, p.coefficients, p.active());
+    Gradients out{};
+    out.pose = data_or_null(pose);
+    out.screen_norm = data_or_null(screen_norm);
+    out.screen_count = data_or_null(screen_count);
+    out.opacity_weight = opacity_weight;
+    out.scale_weight = scale_weight;
+    out.keep_invisible = true;
+    out.adam = &adam;
+    nb::gil_scoped_release release;
+    Clock clock(frame_.seconds);
+    scenerep::parameter_gradients(frame_, out, with_depth_);
+    gathered_ = false;  // the parameters are not those of this frame any more
+    clock.stage(kGradientStage);
+  }
+
   // 1 for each Gaussian that reaches the picture, else 0.
   void visible(nb::ndarray<uint8_t, nb::c_contig, nb::device::cpu> out) {
     require(out.size() == count(), "visible must be [n]");
@@ -264,6 +305,10 @@ void bind_rasterize(nb::module_& m) {
            nb::arg("screen_absolute").none(), nb::arg("pose").none(), nb::arg("keep_invisible"),
            nb::arg("screen_norm").none() = nb::none(), nb::arg("screen_count").none() = nb::none(),
            nb::arg("opacity_weight") = 0.0f, nb::arg("scale_weight") = 0.0f)
+      .def("adam_step", &Rasterizer::adam_step, nb::arg("params"), nb::arg("first"), nb::arg("second"), nb::arg("rates"),
+           nb::arg("beta1"), nb::arg("beta2"), nb::arg("eps"), nb::arg("step"), nb::arg("pose").none(),
+           nb::arg("screen_norm").none(), nb::arg("screen_count").none(), nb::arg("opacity_weight"),
+           nb::arg("scale_weight"))
       .def("visible", &Rasterizer::visible)
       .def("statistics", &Rasterizer::statistics)
       .def("contributions", &Rasterizer::contributions);

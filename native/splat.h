@@ -3,26 +3,32 @@
 //   project (splat_project.cpp)  -> records in id order, depth keys
 //   sort                         -> records in depth order
 //   bin     (splat_bin.cpp)      -> per 16x16 tile: ranks in depth order, each with a mask of its 4x4 blocks
-//   blend   (splat_blend.cpp)    -> picture; backward: ten sums per (tile, Gaussian) pair, no atomics
+//   blend   (splat_blend.cpp)    -> picture
+//   blend backward (splat_blend_backward.cpp) -> ten sums per (tile, Gaussian) pair, no atomics
 //   gather  (splat_gradient.cpp) -> sums per Gaussian, then gradients of the parameters
 //
 // Results do not depend on the number of threads: work is cut into fixed chunks, and every sum has a fixed order.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "buffer.h"
 #include "constants.h"
-#include "simd.h"
+#include "simd_unit.h"
 
 namespace scenerep {
 
 constexpr int kTile = 16;            // pixels
-constexpr int kBlock = 4;            // pixels; one block is one 16-lane vector
+constexpr int kBlock = 4;            // pixels; binning marks blocks of 4x4
+constexpr int kUnits = kTile * kTile / kUnitLanes;  // registers that hold a tile
+constexpr int kUnitsPerBlock = kUnits / 16;
 constexpr int kProjectChunk = 1024;  // Gaussians projected by one task
 constexpr int kBinChunks = 32;       // pieces of the depth order that are binned independently
 constexpr int kMaxCoefficients = 16;
+
+using UnitMask = std::conditional_t<kUnits == 16, uint16_t, std::conditional_t<kUnits == 32, uint32_t, uint64_t>>;
 
 struct View {
   float rotation[9];  // camera from world, row by row
@@ -68,6 +74,8 @@ struct alignas(64) Sums {
 };
 static_assert(sizeof(Sums) == 64, "sums are one cache line");
 
+class SceneAdam;
+
 struct Gradients {
   float *means, *log_scales, *quats, *opacity_logits, *sh;
   float* screen;      // [n, 2] or null: dL/d(projected centre), px
@@ -78,6 +86,7 @@ struct Gradients {
   float* screen_count;  // [n], added to: 1 for each time that a Gaussian is visible
   float opacity_weight, scale_weight;  // gradients of these times the sum of opacities and of standard deviations
   bool keep_invisible;  // rows of invisible Gaussians and inactive SH columns are left as they are instead of zeroed
+  const SceneAdam* adam = nullptr;  // if given, uses the gradients on the spot, and the five arrays above are not written
 };
 
 // State of one frame; buffers are kept for the next one.
@@ -101,7 +110,7 @@ struct Frame {
   Buffer<uint32_t> histogram;    // [kBinChunks, tiles]
   Buffer<uint32_t> tile_start;   // [tiles + 1]
   Buffer<uint32_t> pair_rank;    // in tile order
-  Buffer<uint16_t> pair_mask;    // blocks that really contribute, after the forward blend
+  Buffer<UnitMask> pair_mask;    // blocks; after the forward blend, units that really contribute
   Buffer<uint32_t> slot;         // emission -> pair
   Buffer<uint32_t> first;        // [visible + 1] rank -> first emission
   // Backward.

@@ -136,7 +136,7 @@ void bin(Frame& frame) {
   }
   start[tiles] = total;
   uint32_t* ranks = frame.pair_rank.ensure(frame.pairs + 1);
-  uint16_t* masks = frame.pair_mask.ensure(frame.pairs + 1);
+  UnitMask* masks = frame.pair_mask.ensure(frame.pairs + 1);
   uint32_t* slots = frame.slot.ensure(frame.pairs + 1);
   pool.parallel_for(kBinChunks, 1, [&](int64_t c, int64_t) {
     uint32_t* next = histogram + static_cast<size_t>(c) * tiles;

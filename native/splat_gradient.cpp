@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "pool.h"
+#include "splat_adam.h"
 #include "splat_math.h"
 
 namespace scenerep {
@@ -22,8 +23,9 @@ struct Rows {
 };
 
 // Gradients of up to sixteen visible Gaussians; `sums` and `records` are theirs, in the same order.
+// With out.adam, row 0 of the short arrays of `out` is the Gaussian `first`.
 void gradients16(const Parameters& p, const View& view, const Record* records, const Sums* sums, const Rows& rows,
-                 const Gradients& out, bool depth, double* pose) {
+                 const Gradients& out, int64_t first, bool depth, double* pose) {
   Projected g;
   project16(p, view, rows.ids, g);
   f16 s[12], visible_colour[3];
@@ -172,14 +174,20 @@ void gradients16(const Parameters& p, const View& view, const Record* records, c
 
   const f16 one = 1.0f;
   const f16 v_logit[1] = {(one - g.opacity) * fma(f16(out.opacity_weight), g.opacity, G)};
-  store_rows<3>(out.means, rows.ids, rows.count, v_mean);
-  store_rows<3>(out.log_scales, rows.ids, rows.count, v_scale);
-  store_rows<4>(out.quats, rows.ids, rows.count, v_quat);
-  store_rows<1>(out.opacity_logits, rows.ids, rows.count, v_logit);
+  int64_t to[kLanes];
+  for (int lane = 0; lane < kLanes; lane++) to[lane] = rows.ids[lane] - first;
+  store_rows<3>(out.means, to, rows.count, v_mean);
+  store_rows<3>(out.log_scales, to, rows.count, v_scale);
+  store_rows<4>(out.quats, to, rows.count, v_quat);
+  store_rows<1>(out.opacity_logits, to, rows.count, v_logit);
   {
+    alignas(64) float scratch[kLanes][3 * kMaxCoefficients];
     float* sh_out[kLanes];
-    for (int lane = 0; lane < kLanes; lane++) sh_out[lane] = out.sh + rows.ids[lane] * 3 * p.coefficients;
+    for (int lane = 0; lane < kLanes; lane++)
+      sh_out[lane] = out.adam != nullptr ? scratch[lane] : out.sh + rows.ids[lane] * 3 * p.coefficients;
     store_wide_rows(sh_out, rows.count, 3 * (out.keep_invisible ? active : p.coefficients), v_sh);
+    if (out.adam != nullptr)
+      for (int lane = 0; lane < rows.count; lane++) out.adam->update_sh(rows.ids[lane], scratch[lane]);
   }
   if (out.screen != nullptr) {
     const f16 v[2] = {v_x, v_y};
@@ -262,11 +270,27 @@ void parameter_gradients(Frame& frame, const Gradients& out, bool depth) {
     const Record* records = frame.records.data() + c * kProjectChunk;
     const Sums* sums = frame.sums.data() + c * kProjectChunk;
     const int count = frame.chunk_visible[c];
+    Gradients to = out;
+    SceneAdam::Scratch scratch;
+    int64_t first = 0;
+    if (out.adam != nullptr) {
+      first = c * kProjectChunk;
+      to.means = scratch.means;
+      to.log_scales = scratch.log_scales;
+      to.quats = scratch.quats;
+      to.opacity_logits = scratch.opacity_logits;
+    }
     for (int begin = 0; begin < count; begin += kLanes) {
       Rows rows;
       rows.count = std::min(kLanes, count - begin);
       for (int lane = 0; lane < kLanes; lane++) rows.ids[lane] = records[begin + std::min(lane, rows.count - 1)].id;
-      gradients16(p, frame.view, records + begin, sums + begin, rows, out, depth, pose ? pose + 12 * c : nullptr);
+      gradients16(p, frame.view, records + begin, sums + begin, rows, to, first, depth, pose ? pose + 12 * c : nullptr);
+    }
+    if (out.adam != nullptr) {
+      std::fill_n(scratch.seen, kProjectChunk, uint8_t{0});
+      for (int i = 0; i < count; i++) scratch.seen[records[i].id - first] = 1;
+      out.adam->update_short_rows(scratch, first, std::min<int64_t>(kProjectChunk, p.n - first));
+      return;
     }
     if (out.keep_invisible) return;
     int next = 0;

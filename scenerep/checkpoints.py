@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -112,24 +113,26 @@ def _crc(array: np.ndarray) -> int:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write(temporary path)`, flushes the file to the disk and gives it its name.
 
+    The temporary path lies in a folder of its own: safetensors makes temporary files of its own beside what it writes,
+    under names that say nothing of their writer, and a kill would leave them lying about.
+
     Raises:
-        DataError: The disk is full or refuses; the temporary file is removed and `path` is as it was.
+        DataError: The disk is full or refuses; the temporary folder is removed and `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        _flush(temporary)
-        temporary.replace(path)
+        folder.mkdir(exist_ok=True)
+        write(folder / path.name)
+        _flush(folder / path.name)
+        (folder / path.name).replace(path)
         _flush(path.parent)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error)
         reason = "the disk is full" if full else str(error)
         hint = "free some space, then resume the run; what was saved before is still there"
         raise DataError(f"{path}: cannot be written: {reason}", hint if full else "") from error
-    except BaseException:  # Ctrl-C in the middle of a write
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:
@@ -141,14 +144,14 @@ def _flush(path: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Removes the temporary files of processes that are gone. Those of living ones are being written."""
+    """Removes the temporary folders of processes that are gone. Those of living ones are being written."""
     if not folder.is_dir():
         return
     for file in folder.iterdir():
         match = _TEMPORARY.fullmatch(file.name)
         with contextlib.suppress(OSError):  # its writer has just renamed it, or the disk is read-only
             if match and (not _alive(int(match[2])) or time.time() - file.stat().st_mtime > _STALE_SECONDS):
-                file.unlink()
+                shutil.rmtree(file)
 
 
 def _alive(pid: int) -> bool:

@@ -15,6 +15,7 @@ from scenerep.errors import ConfigError, DataError
 from scenerep.evaluation import colour_depth, contact_sheet, evaluate, flatten, heat, pick_views, to_uint8
 from scenerep.evaluation.measure import photograph
 from scenerep.evaluation.pictures import depth_range
+from scenerep.geometry.quaternions import rotation_from_axis_angle
 from scenerep.scenes import Gaussians
 
 # Rounding to 8 bits has the mean square error 1/12 of a step: 10 log10(12 * 255^2) dB.
@@ -148,3 +149,31 @@ def test_colours_of_depth_and_heat() -> None:
     assert shown[-1] > 0
     assert depth_range(np.zeros((2, 2)), np.zeros((2, 2))) == (1.0, 2.0)
     assert to_uint8(np.array([-0.1, 0.5, 1.2])).tolist() == [0, 128, 255]
+
+
+def test_fitting_takes_out_the_pictures_own_pose_and_colours(
+    scene: Gaussians, capture: Capture, rng: np.random.Generator
+) -> None:
+    """A view a pixel beside where it is said to be, and darker: plain PSNR suffers, the fitted does not."""
+    view = capture.test[0]
+    said = capture.views[view].camera
+    push = np.eye(4)
+    push[:3, :3] = rotation_from_axis_angle(rng.normal(size=3) / said.fx)
+    push[:3, 3] = rng.normal(size=3) * 0.01
+    wrong = replace(capture.views[view], camera=replace(said, world_from_camera=said.world_from_camera @ push))
+    views = tuple(wrong if i == view else v for i, v in enumerate(capture.views))
+    moved = Capture(capture.root, capture.source, views, None)
+    darker = replace(scene, sh=np.concatenate([scene.sh[:, :1] - 0.2, scene.sh[:, 1:]], axis=1))
+    result = evaluate(darker, moved, views=[view], basic=True, fit=True)
+    assert result.psnr_fitted is not None
+    assert result.psnr_fitted > result.psnr + 8
+    assert evaluate(scene, moved, views=[view], basic=True).psnr_fitted is None
+
+
+def test_fitting_cannot_hide_a_missing_scene(capture: Capture) -> None:
+    result = evaluate(small_scene(0), capture, fit=True, basic=True)
+    flat = [np.asarray(capture.image(i) / 255.0) for i in capture.test]
+    # The best that one colour can do is the mean colour.
+    best = np.mean([-10 * np.log10(np.mean((f - f.mean(axis=(0, 1))) ** 2)) for f in flat])
+    assert result.psnr_fitted is not None
+    assert result.psnr_fitted == pytest.approx(best, abs=0.1)

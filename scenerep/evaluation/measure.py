@@ -1,8 +1,8 @@
 """Quality on held-out views.
 
 Rules, the same for every number that the project reports:
-- The render is clipped to [0, 1] and compared with the undistorted photograph at the capture's size. No exposure or
-  colour is fitted to the held-out picture.
+- The render is clipped to [0, 1] and compared with the undistorted photograph at the capture's size. No exposure,
+  colour or pose is fitted to the held-out picture, but for `psnr_fitted`, which has to be asked for.
 - A picture with alpha is composited on the background that the scene is rendered on: white unless told otherwise, as
   is the custom for Blender scenes. Pictures without alpha are rendered on black, as they are trained.
 - Pixels that undistortion left empty hold no photograph and count nowhere. A mask file or an alpha channel adds a
@@ -21,6 +21,7 @@ import numpy as np
 from scenerep import metrics
 from scenerep.captures import Capture
 from scenerep.errors import ConfigError, DataError, DeviceError
+from scenerep.evaluation.fit import fitted_render
 from scenerep.evaluation.pictures import Rgb, flatten
 from scenerep.metrics.multiscale import SMALLEST as MS_SSIM_SMALLEST
 from scenerep.render import render
@@ -45,6 +46,7 @@ class ViewScore:
     lpips: float | None
     psnr_masked: float | None
     ssim_masked: float | None
+    psnr_fitted: float | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Evaluation:
     """Means over the views. psnr in dB; ssim, ms_ssim in [-1, 1]; lpips >= 0, smaller is better.
 
     ms_ssim is None if a picture is too small for its five scales, lpips where the package or its weights are not
-    installed, `*_masked` if no view has a mask or alpha. count: Gaussians of the scene.
+    installed, `*_masked` if no view has a mask or alpha, `psnr_fitted` unless asked for. count: Gaussians of the scene.
     """
 
     psnr: float
@@ -61,6 +63,7 @@ class Evaluation:
     lpips: float | None
     psnr_masked: float | None
     ssim_masked: float | None
+    psnr_fitted: float | None
     count: int
     background: Rgb
     views: tuple[ViewScore, ...]
@@ -79,6 +82,7 @@ def evaluate(
     background: Rgb | None = None,
     backend: Backend = "auto",
     basic: bool = False,
+    fit: bool = False,
 ) -> Evaluation:
     """Render the held-out views and compare them with the photographs; the rules stand at the top of this module.
 
@@ -90,6 +94,8 @@ def evaluate(
         background: What alpha is composited on and the scene rendered on; None: white with alpha, black without.
         backend: Of the rasteriser.
         basic: PSNR and SSIM of the whole picture only, which takes a tenth of the time.
+        fit: Measure `psnr_fitted` too: the PSNR of the whole picture once the held-out picture's own pose and colours
+            are fitted (fit.py), the comparison for trainings that refine poses or learn exposures.
 
     Raises:
         DataError: if there is no view to measure on, or a photograph cannot be read.
@@ -108,7 +114,11 @@ def evaluate(
     for done, i in enumerate(chosen):
         truth, valid, inside, used = photograph(capture, i, background)
         image = render(scene, capture.camera(i), background=used, backend=backend).rgb.clip(0.0, 1.0)
-        scores.append(_score(capture.views[i].name, i, image, truth, valid, inside, basic))
+        score = _score(capture.views[i].name, i, image, truth, valid, inside, basic)
+        if fit:
+            fitted = fitted_render(scene, capture.camera(i), truth, valid, used, backend)
+            score = dataclasses.replace(score, psnr_fitted=metrics.psnr(fitted, truth, mask=valid))
+        scores.append(score)
         if progress is not None:
             progress("evaluating", done + 1, len(chosen))
     means = {
@@ -169,6 +179,7 @@ def _score(
         lpips=None if basic else _lpips(image, truth),
         psnr_masked=metrics.psnr(image, truth, mask=inside) if measured else None,
         ssim_masked=metrics.ssim(image, truth, mask=inside) if measured else None,
+        psnr_fitted=None,
     )
 
 

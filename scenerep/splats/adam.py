@@ -60,7 +60,6 @@ def adam_step(
         second.reshape(flat),
         None if visible is None else np.ascontiguousarray(visible).view(np.uint8),
         np.ascontiguousarray(np.broadcast_to(np.asarray(rate, np.float32), param.shape[1:])).reshape(-1),
-        None,
         BETA1,
         BETA2,
         EPSILON,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from scenerep.geometry.cameras import Camera
+from scenerep.geometry.poses import inverse
 from scenerep.geometry.quaternions import rotation_from_axis_angle
 
 _EXPOSURE_RATE = 2e-3
-_POSE_RATE = 3e-4
+_POSE_RATE = 5e-5  # radians; 40 times that is a pixel or so, and more than good poses need
+_POSE_FROM = 0.15  # of the progress: before that the picture says nothing about fractions of a pixel
 _FALL = 0.05
 
 
@@ -60,24 +63,59 @@ class Exposures:
 
 
 class Poses:
-    """A small rigid motion per view, applied in camera axes: axis-angle [3] and translation [3] in scene sizes."""
+    """A small rigid motion per training view, in camera axes: axis-angle [3] and translation [3] in scene sizes.
 
-    def __init__(self, views: int, scene_scale: float) -> None:
-        self._adam = _Adam(views, 6)
+    What all views do together is no correction but a turned, shifted or scaled world, in which held-out cameras would
+    stand wrong: the common rotation, translation and scale of the training cameras are taken out of every motion.
+
+    Args:
+        cameras: Of all views, as captured.
+        train: Which of them are trained on.
+        scene_scale: Unit of the translations.
+    """
+
+    def __init__(self, cameras: Sequence[Camera], train: Sequence[int], scene_scale: float) -> None:
+        self._adam = _Adam(len(cameras), 6)
         self._scale = scene_scale
+        self._train = np.asarray(train, dtype=np.int64)
+        self._world_from_camera = np.stack([camera.world_from_camera for camera in cameras])
+        centres = self._world_from_camera[:, :3, 3]
+        self._arms = centres - centres[self._train].mean(axis=0)
+        self._spread = float(np.square(self._arms[self._train]).sum())
 
     def camera(self, view: int, camera: Camera) -> Camera:
         """The camera with its refined pose."""
-        xi = self._adam.values[view]
-        if not xi.any():
+        if not self._adam.values.any():
             return camera
-        moved = np.eye(4)
-        moved[:3, :3] = rotation_from_axis_angle(xi[:3])
-        moved[:3, 3] = xi[3:] * self._scale
-        return replace(camera, world_from_camera=np.linalg.inv(moved @ camera.camera_from_world))
+        refined = self._moved(view)
+        turn, shift, growth = self._common()
+        arm = self._arms[view]
+        refined[:3, 3] -= np.cross(turn, arm) + growth * arm + shift
+        refined[:3, :3] = rotation_from_axis_angle(-turn) @ refined[:3, :3]
+        return replace(camera, world_from_camera=refined)
+
+    def _moved(self, view: int) -> np.ndarray:
+        """world_from_camera with the view's own motion."""
+        xi = self._adam.values[view]
+        motion = np.eye(4)
+        motion[:3, :3] = rotation_from_axis_angle(xi[:3])
+        motion[:3, 3] = xi[3:] * self._scale
+        return self._world_from_camera[view] @ inverse(motion)
+
+    def _common(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Rotation vector [3], translation [3] and growth that the training cameras share, to first order."""
+        xi, world = self._adam.values[self._train], self._world_from_camera[self._train]
+        turns = -np.einsum("vij,vj->vi", world[:, :3, :3], xi[:, :3])
+        # The inverse of exp(w) x + t has its centre at -exp(-w) t.
+        centres = -np.einsum("vji,vj->vi", rotation_from_axis_angle(xi[:, :3]), xi[:, 3:] * self._scale)
+        shifts = np.einsum("vij,vj->vi", world[:, :3, :3], centres)
+        growth = float((self._arms[self._train] * shifts).sum()) / self._spread if self._spread > 0 else 0.0
+        return turns.mean(axis=0), shifts.mean(axis=0), growth
 
     def update(self, view: int, gradient: np.ndarray, camera: Camera, progress: float) -> None:
-        """gradient [3, 4] of camera_from_world, at the refined `camera`."""
+        """gradient [3, 4] of camera_from_world, at the refined `camera`. Nothing moves before _POSE_FROM."""
+        if progress < _POSE_FROM:
+            return
         pose = camera.camera_from_world
         # exp(w) T: row i of the rotation part moves by (w x column), the translation too.
         moment = gradient[:, :3] @ pose[:3, :3].T + np.outer(gradient[:, 3], pose[:3, 3])

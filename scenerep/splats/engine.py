@@ -12,7 +12,7 @@ import numpy as np
 from scenerep.geometry.cameras import Camera
 from scenerep.metrics import L1SSIM
 from scenerep.native import native
-from scenerep.splats.adam import adam_step
+from scenerep.splats.adam import BETA1, BETA2, EPSILON, adam_step
 from scenerep.splats.config import SplatsConfig
 from scenerep.splats.model import Model
 from scenerep.splats.schedule import Rates
@@ -65,15 +65,18 @@ class Engine(Protocol):
 
 
 class NativeEngine:
-    """Works in place on the model's arrays."""
+    """Works in place on the model's arrays.
 
-    def __init__(self, model: Model, config: SplatsConfig, seed: int) -> None:
+    fused: Adam uses the gradients where they are made; otherwise they go through arrays, which is slower and gives the
+    same bits.
+    """
+
+    def __init__(self, model: Model, config: SplatsConfig, seed: int, *, fused: bool = True) -> None:
         self._native = native()
         self._model, self._config, self._seed = model, config, seed
         self._raster = self._native.Rasterizer()
         self._loss = L1SSIM(config.loss.ssim)
-        self._grads: dict[str, np.ndarray] = {}
-        self._visible = np.zeros(0, dtype=np.uint8)
+        self._fused = fused
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}
         self.seconds: dict[str, float] = {}  # of the parts of the last step, for benchmarks
 
@@ -85,9 +88,7 @@ class NativeEngine:
 
     def step(self, given: StepInput) -> StepOutput:
         self._native = native()  # keeps the pool at torch's number of threads
-        self._make_room()
         model, raster, camera = self._model, self._raster, given.camera
-        n = model.count
         params = model.params
         rgb, alpha, depth, v_rgb = self._buffers(camera)
         use_depth = given.target.depth is not None and given.depth_weight > 0
@@ -110,32 +111,14 @@ class NativeEngine:
             loss += depth_loss
         clock.append(time.perf_counter())
         raster.backward_colour(rgb, alpha, depth if use_depth else None, v_rgb, v_alpha, v_depth, False)
-        visible = self._visible[:n]
-        raster.visible(visible)
         pose = np.zeros((3, 4)) if given.want_pose else None
-        grads = {name: g[:n] for name, g in self._grads.items()}
-        raster.parameter_gradients(
-            *grads.values(),
-            None,
-            None,
-            pose,
-            True,
-            model.screen_norm[:n] if given.statistics else None,
-            model.screen_count[:n] if given.statistics else None,
-            given.opacity_weight / n,
-            given.scale_weight / (3 * n),
-        )
         clock.append(time.perf_counter())
-        self._update(given, params, grads, visible)
+        (self._update if self._fused else self._update_plainly)(given, params, pose)
+        if given.noise > 0:
+            self._add_noise(given, params)
         clock.append(time.perf_counter())
         self.seconds = dict(zip(("forward", "loss", "backward", "update"), np.diff(clock)))
         return StepOutput(loss, v_exposure, pose)
-
-    def _make_room(self) -> None:
-        if len(self._visible) < self._model.capacity:
-            # Rows out of view and columns of unused SH degrees are never written nor read: zeros are for tidiness.
-            self._grads = {name: np.zeros_like(a) for name, a in self._model.all.items()}
-            self._visible = np.zeros(self._model.capacity, dtype=np.uint8)
 
     def _buffers(self, camera: Camera) -> tuple[np.ndarray, ...]:
         size = (camera.height, camera.width)
@@ -160,10 +143,40 @@ class NativeEngine:
         np.matmul(v.copy(), given.exposure[:, :3], out=v)
         return loss, v_exposure
 
-    def _update(
-        self, given: StepInput, params: dict[str, np.ndarray], grads: dict[str, np.ndarray], visible: np.ndarray
-    ) -> None:
+    def _update(self, given: StepInput, params: dict[str, np.ndarray], pose: np.ndarray | None) -> None:
+        """Gradients of the parameters and Adam in one pass; fills `pose`."""
+        model, n, rates = self._model, self._model.count, given.rates
+        self._raster.adam_step(
+            list(params.values()),
+            [a[:n] for a in model.first.values()],
+            [a[:n] for a in model.second.values()],
+            [rates.means, rates.log_scales, rates.quats, rates.opacity_logits, rates.sh0, rates.sh],
+            BETA1,
+            BETA2,
+            EPSILON,
+            given.step,
+            pose,
+            *self._statistics(given),
+            given.opacity_weight / n,
+            given.scale_weight / (3 * n),
+        )
+
+    def _update_plainly(self, given: StepInput, params: dict[str, np.ndarray], pose: np.ndarray | None) -> None:
+        """What `_update` does, through arrays of gradients."""
         model, n = self._model, self._model.count
+        grads = {name: np.zeros_like(a) for name, a in params.items()}
+        visible = np.zeros(n, dtype=np.uint8)
+        self._raster.visible(visible)
+        self._raster.parameter_gradients(
+            *grads.values(),
+            None,
+            None,
+            pose,
+            True,
+            *self._statistics(given),
+            given.opacity_weight / n,
+            given.scale_weight / (3 * n),
+        )
         for name, param in params.items():
             rate, active = getattr(given.rates, name), None
             if name == "sh":
@@ -172,16 +185,21 @@ class NativeEngine:
                 active = (given.sh_degree + 1) ** 2
             first, second = model.first[name][:n], model.second[name][:n]
             adam_step(param, grads[name], first, second, rate, given.step, visible, active)
-        if given.noise > 0:
-            self._native.add_noise(
-                params["means"],
-                params["log_scales"],
-                params["quats"],
-                params["opacity_logits"],
-                self._seed,
-                given.step,
-                given.noise,
-            )
+
+    def _statistics(self, given: StepInput) -> tuple[np.ndarray | None, np.ndarray | None]:
+        model, n = self._model, self._model.count
+        return (model.screen_norm[:n], model.screen_count[:n]) if given.statistics else (None, None)
+
+    def _add_noise(self, given: StepInput, params: dict[str, np.ndarray]) -> None:
+        self._native.add_noise(
+            params["means"],
+            params["log_scales"],
+            params["quats"],
+            params["opacity_logits"],
+            self._seed,
+            given.step,
+            given.noise,
+        )
 
 
 def _depth_loss(given: StepInput, alpha: np.ndarray, weighted: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

@@ -81,7 +81,10 @@ class _Training:
         self.at = _Position()
         self.scene_scale = capture.scene_scale
         self.exposures = Exposures(len(capture)) if config.exposure else None
-        self.poses = Poses(len(capture), self.scene_scale) if config.pose else None
+        self.poses = None
+        if config.pose:
+            cameras = [capture.camera(i) for i in range(len(capture))]
+            self.poses = Poses(cameras, capture.train, self.scene_scale)
         self.model = self._load_or_start()
         first = capture.image(capture.train[0])
         self.has_alpha = first.shape[2] == 4

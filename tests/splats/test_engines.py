@@ -106,6 +106,51 @@ def test_several_steps(name, rng):
         assert (apart > 0.2).mean() < 0.03, parameter
 
 
+@pytest.mark.parametrize("name", ["plain", "pose", "degree 0", "degree 1", "degree 2", "all"])
+def test_fused_adam_equals_the_plain_path(name, rng):
+    """The same bits as gradients to arrays and Adam after them, over more than one chunk of 1024 Gaussians."""
+    config, given = _case(name, rng)
+    if name.startswith("degree"):
+        given = replace(given, sh_degree=int(name[-1]))
+    scene = random_scene(np.random.default_rng(1), 2100, degree=3)
+    scene.means[300:340, 2] = -5  # behind the camera
+    scene.means[1024:2048:3, 2] = -5
+    models = [Model(scene, 2100) for _ in range(2)]
+    engines = [NativeEngine(model, config, 0, fused=fused) for model, fused in zip(models, (True, False))]
+    for step in (1, 2, 3):
+        outputs = [engine.step(replace(given, step=step, noise=0.5)) for engine in engines]
+        assert outputs[0].loss == outputs[1].loss
+        if given.want_pose:
+            np.testing.assert_array_equal(outputs[0].pose, outputs[1].pose)
+    for array, (key, expected) in zip(models[0].state().values(), models[1].state().items()):
+        np.testing.assert_array_equal(array, expected, err_msg=key)
+    active = (given.sh_degree + 1) ** 2
+    assert (models[0].first["sh"][:, :active] != 0).any(axis=(0, 2)).all()
+    assert not models[0].first["sh"][:, active:].any()
+
+
+def test_fused_adam_refuses_other_arrays(rng):
+    """The update is in place, so it has to be of the arrays that were rasterised."""
+    config, given = _case("plain", rng)
+    model = random_model(rng, 20)
+    engine = NativeEngine(model, config, 0)
+    engine.step(given)
+    raster = engine._raster
+    arrays = list(model.params.values())
+    rest = ([0.1] * 6, 0.9, 0.999, 1e-15, 1, None, None, None, 0.0, 0.0)
+    with pytest.raises(ValueError, match="backward_colour comes first"):
+        raster.adam_step(arrays, arrays, arrays, *rest)
+    camera = given.camera
+    pose, lens = np.eye(4)[:3].copy(), np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    size = (camera.height, camera.width)
+    rgb, alpha = np.zeros((*size, 3), np.float32), np.zeros(size, np.float32)
+    raster.prepare(*arrays, pose, lens, camera.width, camera.height, 0, False)
+    raster.blend_colour(rgb, alpha, None, None, [0.0, 0.0, 0.0])
+    raster.backward_colour(rgb, alpha, None, rgb, None, None, False)
+    with pytest.raises(ValueError, match="not those that were rasterised"):
+        raster.adam_step([a.copy() for a in arrays], arrays, arrays, *rest)
+
+
 def test_torch_engine_hands_the_model_over(rng):
     """What `reload` reads is what `synchronise` wrote, with another number of rows too."""
     config, given = _case("plain", rng)
