@@ -21,7 +21,7 @@ def export_command(
 
     Args:
         source: A run's folder or a scene file.
-        out: The file to write; its ending names the format: .ply.
+        out: The file to write; its ending names the format: .ply, .srz.
         overwrite: Replace the file if it exists.
         json: Print one JSON object.
     """

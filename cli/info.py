@@ -18,7 +18,7 @@ def info(path: Annotated[Path, tyro.conf.Positional], json: bool = False) -> Non
     """Say what is in a run, a scene file or a capture.
 
     Args:
-        path: A run's folder, a scene file (PLY) or a capture's folder.
+        path: A run's folder, a scene file (PLY, .srz) or a capture's folder.
         json: Print one JSON object.
     """
     if not path.exists():
@@ -52,8 +52,13 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _scene_file(path: Path) -> dict[str, Any]:
+    from scenerep.cli.srz import describe
+    from scenerep.coding.container import MAGIC
     from scenerep.io import read_scene
 
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            return describe(path)
     scene = read_scene(path)
     return {
         "kind": "scene",
@@ -103,6 +108,12 @@ def _text(name: str, value: Any) -> str:
         return format_bytes(value)
     if name.startswith("bounds"):
         return " to ".join("(" + ", ".join(f"{x:.4g}" for x in corner) + ")" for corner in value)
+    if name == "streams":
+        return ", ".join(f"{stream} {format_bytes(size)}" for stream, size in value.items())
+    if name == "bits_per_gaussian":
+        return f"{sum(value.values()):.2f} = " + " + ".join(f"{bits:.2f} {stream}" for stream, bits in value.items())
+    if name == "layers":
+        return "; ".join(f"{layer['count']:,} ({format_bytes(layer['bytes'])})" for layer in value)
     if name == "sizes":
         return ", ".join(f"{width} x {height}" for width, height in value[:5]) + (" ..." if len(value) > 5 else "")
     if name == "config":

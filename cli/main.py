@@ -12,6 +12,7 @@ from tyro.extras import SubcommandApp
 from scenerep.cli import compress, data, train
 from scenerep.cli.common import run_command
 from scenerep.cli.compare import compare_command
+from scenerep.cli.decompress import decompress_command
 from scenerep.cli.eval import eval_command
 from scenerep.cli.export import export_command
 from scenerep.cli.info import info
@@ -37,6 +38,7 @@ def build_app() -> SubcommandApp:
     app.command(name="export")(export_command)
     app.command(compress.build_app(), name="compress", help="Make a scene small: one file, many times smaller.")
     app.command(name="compare")(compare_command)
+    app.command(name="decompress")(decompress_command)
     app.command(name="info")(info)
     app.command(name="view")(view_command)
     return app

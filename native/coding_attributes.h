@@ -1,5 +1,5 @@
 // Attributes of a cell's Gaussians, predicted from neighbours that are decoded already.
-// Reference: scenerep/coding/reference/attributes.py.
+//
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// A cell of a splat scene to byte streams and back. Reference: scenerep/coding/reference/cell.py.
+// A cell of a splat scene to byte streams and back.
 #pragma once
 
 #include <cstdint>

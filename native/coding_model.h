@@ -1,4 +1,4 @@
-// Adaptive bit models mixed in the logistic domain, integers only. Reference: scenerep/coding/reference/model.py.
+// Adaptive bit models mixed in the logistic domain, integers only.
 //
 // Each context holds a probability that adapts fast at first and slower with every bit it has seen. The predictions of
 // several contexts are mixed by weights that learn online (Mahoney 2005, "Adaptive weighing of context models for

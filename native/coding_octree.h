@@ -1,4 +1,4 @@
-// Positions on an integer grid as an octree, breadth first. Reference: scenerep/coding/reference/octree.py.
+// Positions on an integer grid as an octree, breadth first.
 //
 // A node with one point ends the subdivision: the rest of its coordinates follows as raw bits. Other nodes tell which
 // of their eight children are occupied; a leaf that is not single tells its count. Contexts are the occupied face

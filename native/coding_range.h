@@ -1,4 +1,4 @@
-// Binary range coder: 32-bit range, 16-bit probabilities, integers only. Reference: scenerep/coding/reference/range.py.
+// Binary range coder: 32-bit range, 16-bit probabilities, integers only.
 //
 // Carries run back into the bytes already written (Martin 1979), so nothing is held back. The decoder reads three bytes
 // past the end at most; a stream that asks for more is broken.

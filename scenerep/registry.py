@@ -62,6 +62,7 @@ COMPRESSORS = {
 
 FORMATS = {
     ".ply": Format("3DGS PLY, which every splat viewer reads", "scenerep.io.ply:read", "scenerep.io.ply:write"),
+    ".srz": Format("our small, layered scene file", "scenerep.io.srz:read", "scenerep.io.srz:write"),
 }
 
 

@@ -1,8 +1,9 @@
-"""The coder of one cell: the native one, or its plain reference."""
+"""The coder of one cell, in native/coding_cell.cpp.
+
+n = Gaussians of the cell, by layer and then by Morton code; k = SH coefficients above the constant one.
+"""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import numpy as np
 
@@ -12,36 +13,21 @@ Fault = tuple[int, int, str]
 """Chunk within the cell, stream, and what is wrong."""
 
 
-class CellCoder(Protocol):
-    """Codes the Gaussians of a cell, given by layer and then by Morton code.
+def encode_cell(
+    positions: np.ndarray, values: np.ndarray, counts: np.ndarray, depth: int, costs: bool
+) -> tuple[list[list[bytes]], np.ndarray]:
+    """The streams of each layer, and float32 [n, 8] bits of each Gaussian if `costs` is set.
 
-    positions int32 [n, 3]; values int32 [n, 10 + 3 k], the components of the attribute streams; counts int64, one for
-    each layer. Streams come as one list of bytes for each layer. `costs` asks for float32 [n, 8] bits as well.
+    Args:
+        positions: int32 [n, 3].
+        values: int32 [n, 10 + 3 k], the components of the attribute streams.
+        counts: int64, Gaussians of each layer.
     """
-
-    def encode(
-        self, positions: np.ndarray, values: np.ndarray, counts: np.ndarray, depth: int, costs: bool
-    ) -> tuple[list[list[bytes]], np.ndarray]: ...
-
-    def decode(
-        self, streams: list[list[bytes]], counts: np.ndarray, layers: np.ndarray, depth: int, sh_degree: int
-    ) -> tuple[np.ndarray, np.ndarray, Fault | None]: ...
+    return native().encode_cell(positions, values, counts, depth, costs)
 
 
-class NativeCellCoder:
-    """`native/coding_cell.cpp`."""
-
-    def encode(
-        self, positions: np.ndarray, values: np.ndarray, counts: np.ndarray, depth: int, costs: bool
-    ) -> tuple[list[list[bytes]], np.ndarray]:
-        return native().encode_cell(positions, values, counts, depth, costs)
-
-    def decode(
-        self, streams: list[list[bytes]], counts: np.ndarray, layers: np.ndarray, depth: int, sh_degree: int
-    ) -> tuple[np.ndarray, np.ndarray, Fault | None]:
-        return native().decode_cell(streams, counts, layers, depth, sh_degree)
-
-
-def cell_coder(backend: str) -> CellCoder:
-    assert backend == "native", backend
-    return NativeCellCoder()
+def decode_cell(
+    streams: list[list[bytes]], counts: np.ndarray, layers: np.ndarray, depth: int, sh_degree: int
+) -> tuple[np.ndarray, np.ndarray, Fault | None]:
+    """Positions and values of the chunks given, or what is broken. Streams left out at the end leave zeros."""
+    return native().decode_cell(streams, counts, layers, depth, sh_degree)

@@ -1,7 +1,6 @@
 """Quantised splat scenes as `.srz` bytes and back, and what each Gaussian costs.
 
-`encode` and `decode` are the door; each cell of the scene goes through the native coder (or its plain reference in
-`scenerep/coding/reference`, which writes the same bytes), cells in parallel.
+`encode` and `decode` are the door; each cell of the scene goes through the native coder, cells in parallel.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from scenerep import __version__
-from scenerep.coding.cells import CellCoder, cell_coder
+from scenerep.coding.cells import decode_cell, encode_cell
 from scenerep.coding.container import (
     GAUSSIANS_PER_BYTE,
     STREAMS,
@@ -30,8 +29,6 @@ from scenerep.coding.quantised import QuantisedSplats
 from scenerep.errors import FormatError
 from scenerep.native import thread_count
 
-Backend = Literal["native", "reference"]
-
 COSTS = ("positions", "log_scales", "rotations", "opacities", "colours", "sh1", "sh2", "sh3")
 """Keys of `symbol_bits`."""
 
@@ -44,15 +41,14 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def encode(q: QuantisedSplats, *, backend: Backend = "native") -> bytes:
+def encode(q: QuantisedSplats) -> bytes:
     """A whole `.srz` file. Decoding gives the same integers, sorted as `sort` does.
 
     Raises:
         SceneRepError: the metadata has no JSON form.
     """
-    coder = cell_coder(backend)
     q, cells = sort(q)
-    coded = _map(lambda cell: _encode_cell(coder, q, cell, False), cells)
+    coded = _map(lambda cell: _encode_cell(q, cell, False), cells)
     chunks: list[tuple[Chunk, list[bytes]]] = []
     for number, (cell, (streams, _)) in enumerate(zip(cells, coded)):
         for layer, part in enumerate(cell):
@@ -75,7 +71,6 @@ def decode(
     *,
     max_layer: int | None = None,
     sh_degree: int | None = None,
-    backend: Backend = "native",
     file: str = "<srz>",
 ) -> QuantisedSplats:
     """The integers of an `.srz` file.
@@ -90,7 +85,6 @@ def decode(
     Raises:
         FormatError: the bytes are no `.srz` file, are broken, or end before the first layer does.
     """
-    coder = cell_coder(backend)
     head = read_head(data, file)
     degree = head.quantiser.sh_degree
     kept = stream_count(degree if sh_degree is None else min(degree, sh_degree))
@@ -106,7 +100,7 @@ def decode(
         streams = [_streams(data, chunk, kept, file) for chunk in cell]
         counts = np.array([chunk.count for chunk in cell], np.int64)
         numbers = np.array([chunk.layer for chunk in cell], np.int64)
-        positions, values, fault = coder.decode(streams, counts, numbers, head.quantiser.depth, degree)
+        positions, values, fault = decode_cell(streams, counts, numbers, head.quantiser.depth, degree)
         if fault is not None:
             layer, stream, message = fault
             place = cell[layer].place(stream)
@@ -143,11 +137,10 @@ def symbol_bits(q: QuantisedSplats) -> dict[str, np.ndarray]:
     These are the models' own -log2 of the coded probabilities; their sum is the file's size to about 0.1 %, less the
     head. The cost of an octree node is shared evenly by the points below it.
     """
-    coder = cell_coder("native")
     order, _ = coded_order(q.positions, q.layers)
     ordered, cells = sort(q)
     bits = np.zeros((len(q), len(COSTS)), np.float32)
-    for cell, (_, costs) in zip(cells, _map(lambda cell: _encode_cell(coder, ordered, cell, True), cells)):
+    for cell, (_, costs) in zip(cells, _map(lambda cell: _encode_cell(ordered, cell, True), cells)):
         bits[np.concatenate(cell)] = costs
     back = np.empty_like(bits)
     back[order] = bits
@@ -172,12 +165,10 @@ def _values(q: QuantisedSplats, index: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
-def _encode_cell(
-    coder: CellCoder, q: QuantisedSplats, cell: list[np.ndarray], costs: bool
-) -> tuple[list[list[bytes]], np.ndarray]:
+def _encode_cell(q: QuantisedSplats, cell: list[np.ndarray], costs: bool) -> tuple[list[list[bytes]], np.ndarray]:
     index = np.concatenate(cell)
     counts = np.array([len(part) for part in cell], np.int64)
-    return coder.encode(np.ascontiguousarray(q.positions[index]), _values(q, index), counts, q.quantiser.depth, costs)
+    return encode_cell(np.ascontiguousarray(q.positions[index]), _values(q, index), counts, q.quantiser.depth, costs)
 
 
 def _by_cell(chunk: Chunk) -> tuple[int, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from scenerep.errors import DataError, FormatError
-from scenerep.io import ply
+from scenerep.io import ply, srz
 from scenerep.io.files import write_bytes
 from scenerep.scenes import Gaussians
 
 __all__ = ["FORMATS", "read_scene", "write_scene"]
 
-FORMATS = {".ply": ply}
+FORMATS = {".ply": ply, ".srz": srz}
 
 # First bytes of splat files that we know by sight but do not read.
 _FOREIGN = {
@@ -33,12 +33,14 @@ def read_scene(path: str | Path) -> Gaussians:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}", "name a .ply file") from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}", "name a .ply or .srz file") from error
     if data.startswith(b"ply"):
         return ply.read(data, str(path))
+    if srz.is_srz(data):
+        return srz.read(data, str(path))
     known = next((name for magic, name in _FOREIGN.items() if data.startswith(magic)), repr(data[:8]))
     hint = "convert it to a 3DGS PLY with the tool that made it"
-    raise FormatError(path, "a 3DGS PLY ('ply')", known if data else "an empty file", 0, hint)
+    raise FormatError(path, "a 3DGS PLY ('ply') or an .srz file", known if data else "an empty file", 0, hint)
 
 
 def write_scene(scene: Gaussians, path: str | Path, *, overwrite: bool = True) -> None:
