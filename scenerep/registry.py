@@ -10,6 +10,10 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from scenerep.formats import FORMATS, Format
+
+__all__ = ["FORMATS", "METHODS", "Format", "Method", "load"]
+
 
 @dataclass(frozen=True)
 class Method:
@@ -26,21 +30,8 @@ class Method:
     train: str
 
 
-@dataclass(frozen=True)
-class Format:
-    """A file format for scenes: `read(data: bytes) -> Gaussians` and `write(scene, options) -> bytes`."""
-
-    help: str
-    read: str
-    write: str
-
-
 METHODS = {
     "splats": Method("Gaussian splatting", "scenerep.splats.config:SplatsConfig", "scenerep.splats.train:train"),
-}
-
-FORMATS = {
-    ".ply": Format("3DGS PLY, which every splat viewer reads", "scenerep.io.ply:read", "scenerep.io.ply:write"),
 }
 
 
