@@ -11,6 +11,7 @@ from tyro.extras import SubcommandApp
 
 from scenerep.cli import data, train
 from scenerep.cli.common import run_command
+from scenerep.cli.diff import diff
 from scenerep.cli.eval import eval_command
 from scenerep.cli.export import export_command
 from scenerep.cli.info import info
@@ -35,6 +36,7 @@ def build_app() -> SubcommandApp:
     app.command(name="render")(render_command)
     app.command(name="export")(export_command)
     app.command(name="info")(info)
+    app.command(name="diff")(diff)
     app.command(name="view")(view_command)
     return app
 
