@@ -38,7 +38,7 @@ def pair(a: Gaussians, b: Gaussians) -> tuple[np.ndarray, np.ndarray, str]:
     def features(scene: Gaussians) -> np.ndarray:
         return np.concatenate([scene.means, spacing * scene.sh[:, 0], 0.2 * spacing * scene.log_scales], axis=1)
 
-    distance, index = KDTree(features(a)).query(features(b))
+    distance, index = (np.asarray(found) for found in KDTree(features(a)).query(features(b)))
     order = np.argsort(distance, kind="stable")
     _, first = np.unique(index[order], return_index=True)
     in_b = np.sort(order[first])

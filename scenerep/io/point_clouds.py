@@ -45,7 +45,7 @@ def read_points(path: str | Path) -> Points:
     import open3d  # seconds to load
 
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        cloud = open3d.io.read_point_cloud(str(path), remove_nan_points=True, remove_infinite_points=True)
+        cloud = open3d.io.read_point_cloud(path, remove_nan_points=True, remove_infinite_points=True)
     xyz = np.asarray(cloud.points, np.float32).reshape(-1, 3)
     if len(xyz) == 0:
         raise FormatError(path, f"a point cloud as {path.suffix}", "no points that open3d can read")

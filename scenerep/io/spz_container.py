@@ -22,6 +22,7 @@ _HEADER_4 = struct.Struct("<4sIIBBBBI12x")  # the same, then the offset of the t
 _ENTRY = struct.Struct("<QQ")  # packed and unpacked bytes of a stream
 _NAMES = ("positions", "opacities", "colours", "scales", "rotations", "spherical harmonics")
 _ZSTD_LEVEL = 12
+_MAX_EXTENSIONS = 1 << 24  # bytes behind the attributes that are looked through for the checksum
 _MAX_WINDOW = 1 << 27  # what the zstd library itself allows a decoder by default
 
 
@@ -75,6 +76,7 @@ def unpack(data: bytes, file: str) -> Packed:
         head = _inflate(inflater, data, _HEADER.size, file)
         sizes, packed = _legacy_header(head, len(data), file)
         body = _inflate(inflater, inflater.unconsumed_tail, sum(sizes), file)
+        _finish(inflater, file)
     return Packed(*packed, _split(body, sizes))
 
 
@@ -94,6 +96,21 @@ def _inflate(inflater: zlib._Decompress, data: bytes, size: int, file: str) -> b
     if len(out) < size:
         raise FormatError(file, f"{size} unpacked bytes", f"{len(out)}", 0, "the file may be cut off")
     return out
+
+
+def _finish(inflater: zlib._Decompress, file: str) -> None:
+    """Go to the end of the stream, behind extensions, so that its checksum is compared."""
+    skipped = 0
+    try:
+        while not inflater.eof and skipped < _MAX_EXTENSIONS:
+            held = inflater.unconsumed_tail
+            chunk = inflater.decompress(held, 1 << 16)
+            skipped += len(chunk)
+            if not chunk and not inflater.eof and len(inflater.unconsumed_tail) == len(held):
+                hint = "the file may be cut off"
+                raise FormatError(file, "the end of the gzip stream", "the end of the file", 0, hint)
+    except zlib.error as error:
+        raise FormatError(file, "a gzip stream", str(error), 0) from None
 
 
 def _legacy_header(head: bytes, encoded: int, file: str) -> tuple[list[int], tuple[int, int, int, int, int]]:

@@ -13,8 +13,8 @@ class MeshConfig:
     method: Literal["tsdf", "poisson"] = "tsdf"
     """tsdf: fuse depth renders in a truncated signed distance volume; keeps what was seen. poisson: a closed surface
     through the points of the same renders; fills what nobody saw."""
-    resolution: int = 256
-    """Voxels along the longest side of the region, or 2^depth for Poisson (rounded up)."""
+    resolution: int = 224
+    """Voxels along the longest side of the region (memory: 32 bytes times its cube), or 2^depth for Poisson."""
     max_side: int = 480
     """Longer side of the depth renders in pixels."""
     min_alpha: float = 0.5

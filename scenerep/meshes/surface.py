@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from scenerep.errors import ConfigError, DataError
 from scenerep.geometry.cameras import Camera
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 # Width of the signed distance's ramp in voxels; narrower loses thin parts to noise, wider swells them.
 _TRUNCATION = 4.0
 _POISSON_POINTS = 400_000
-# Poisson closes the surface far from all points; the least supported share of its vertices is that skin.
-_POISSON_TRIM = 0.03
+# Poisson closes the surface far from all points; vertices further than this from any, in voxels, are that skin.
+_POISSON_REACH = 8.0
 
 
 def extract_mesh(scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig) -> open3d.geometry.TriangleMesh:
@@ -42,17 +43,14 @@ def extract_mesh(scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig
     if config.resolution < 8 or config.max_side < 16:
         raise ConfigError("a mesh needs a resolution of 8 or more and renders of 16 pixels or more")
     low, high = _region(scene, cameras, config)
-    voxel = float((high - low).max()) / config.resolution
     mesh = (
-        _fuse(scene, cameras, config, voxel, low, high)
+        _fuse(scene, cameras, config, low, high)
         if config.method == "tsdf"
         else _poisson(scene, cameras, config, low, high)
     )
     mesh = _clean(mesh, config)
     if len(mesh.triangles) == 0:
-        raise DataError(
-            "the cameras see no surface", "lower --min-alpha, raise --resolution, or choose another capture"
-        )
+        raise DataError("the cameras see no surface", "lower --mesh.min-alpha or choose another capture with --data")
     if config.faces and len(mesh.triangles) > config.faces:
         mesh = mesh.simplify_quadric_decimation(config.faces)
         mesh = _clean(mesh, config)
@@ -90,26 +88,32 @@ def _region(scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig) -> 
     seen = [_unproject(camera, depth)[0] for camera, _, depth in _views(scene, cameras[::step], config)]
     points = np.concatenate(seen)
     if len(points) == 0:
-        raise DataError("the cameras see no surface", "lower --min-alpha or choose another capture")
+        raise DataError("the cameras see no surface", "lower --mesh.min-alpha or choose another capture with --data")
     low, high = np.percentile(points, [0.5, 99.5], axis=0)
     margin = 0.05 * (high - low).max()
     return low - margin, high + margin
 
 
 def _fuse(
-    scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig, voxel: float, low: np.ndarray, high: np.ndarray
+    scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig, low: np.ndarray, high: np.ndarray
 ) -> open3d.geometry.TriangleMesh:
     import open3d as o3d
 
-    volume = o3d.pipelines.integration.ScalableTSDFVolume(
-        voxel, _TRUNCATION * voxel, o3d.pipelines.integration.TSDFVolumeColorType.RGB8
+    # Dense: 32 bytes a voxel. The sparse ScalableTSDFVolume of open3d 0.20 gives empty meshes on the CPU.
+    side = float((high - low).max())
+    volume = o3d.pipelines.integration.UniformTSDFVolume(
+        side,
+        config.resolution,
+        _TRUNCATION * side / config.resolution,
+        o3d.pipelines.integration.TSDFVolumeColorType.RGB8,
+        (low + high - side) / 2,
     )
     for camera, colour, depth in _views(scene, cameras, config):
         points, rows = _unproject(camera, depth)
         inside = np.zeros(depth.size, bool)
         inside[rows] = ((points >= low) & (points <= high)).all(axis=1)
         depth = np.where(inside.reshape(depth.shape), depth, 0).astype(np.float32)
-        image = _rgbd(colour, depth, float(depth.max()) + voxel)
+        image = _rgbd(colour, depth, float(depth.max()) + 1.0)
         # Our pixel centres are at +0.5, open3d's at whole numbers.
         lens = o3d.camera.PinholeCameraIntrinsic(
             camera.width, camera.height, camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5
@@ -142,9 +146,9 @@ def _poisson(
     away = np.einsum("ni,ni->n", normals, np.concatenate(toward)) < 0  # outward is where the camera stands
     cloud.normals = o3d.utility.Vector3dVector(np.where(away[:, None], -normals, normals))
     depth = int(np.ceil(np.log2(config.resolution)))
-    mesh, density = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=depth)
-    support = np.asarray(density)
-    mesh.remove_vertices_by_mask(support < np.quantile(support, _POISSON_TRIM))
+    mesh, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=depth)
+    distance, _ = KDTree(np.asarray(cloud.points)).query(np.asarray(mesh.vertices))
+    mesh.remove_vertices_by_mask(distance > _POISSON_REACH * (high - low).max() / config.resolution)
     return mesh
 
 
