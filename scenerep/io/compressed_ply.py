@@ -1,6 +1,6 @@
 """PlayCanvas' compressed PLY: blocks of 256 Gaussians, 16 bytes each and one byte per higher SH coefficient.
 
-Byte table: docs/formats/compressed_ply.md. n = Gaussians, m = ceil(n / 256) chunks.
+Byte table: docs/formats/README.md. n = Gaussians, m = ceil(n / 256) chunks.
 Lost: the antialiased flag and the order (it becomes Morton order); see the table there for the steps.
 """
 

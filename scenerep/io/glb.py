@@ -1,4 +1,4 @@
-"""glTF 2.0 with KHR_gaussian_splatting, as .glb or .gltf with embedded data. Byte table: docs/formats/glb.md.
+"""glTF 2.0 with KHR_gaussian_splatting, as .glb or .gltf with embedded data. Byte table: docs/formats/README.md.
 
 The extension's text is that of its ratification by Khronos: sizes and opacities are stored as such, not as logarithms
 and logits. Earlier drafts stored logarithms of sizes; such files are told by negative sizes. The open draft

@@ -1,6 +1,6 @@
 """`.ksplat` 0.1 (mkkellogg): sections of buckets of Gaussians, at one of three precisions. Read only.
 
-Byte table: docs/formats/ksplat.md. The file has no mark; a version of 0.1 and sections that fill it exactly serve as
+Byte table: docs/formats/README.md. The file has no mark; a version of 0.1 and sections that fill it exactly serve as
 one. b = buckets of a section, n = its Gaussians.
 """
 

@@ -1,6 +1,6 @@
 """SOG version 2 (PlayCanvas): `meta.json` and lossless WebP pictures, in a folder or in a zip file. Reading.
 
-Byte table: docs/formats/sog.md. Writing: sog_writer.py. A pixel is a Gaussian, row by row; n = Gaussians.
+Byte table: docs/formats/README.md. Writing: sog_writer.py. A pixel is a Gaussian, row by row; n = Gaussians.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SOG version 2 (PlayCanvas), writing. Byte table: docs/formats/sog.md; reading: sog.py. n = Gaussians."""
+"""SOG version 2 (PlayCanvas), writing. Byte table: docs/formats/README.md; reading: sog.py. n = Gaussians."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`.splat` (antimatter15): rows of 32 bytes, no header. Byte table: docs/formats/splat.md.
+"""`.splat` (antimatter15): rows of 32 bytes, no header. Byte table: docs/formats/README.md.
 
 Lost: everything of SH but degree 0; colours, opacities and rotations are rounded to bytes.
 """

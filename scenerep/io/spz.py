@@ -1,6 +1,6 @@
 """SPZ (Niantic): fixed-point numbers in gzip (versions 1 to 3) or in one zstd stream per attribute (version 4).
 
-Byte table: docs/formats/spz.md. All versions are read, 3 and 4 are written. n = Gaussians.
+Byte table: docs/formats/README.md. All versions are read, 3 and 4 are written. n = Gaussians.
 The file's axes are RUB by the format's README; see axes.py. Gaussians keep their order.
 """
 
