@@ -1,64 +1,112 @@
-"""`scenerep export`: a scene as a file for other programs."""
+"""`scenerep export`: a scene as a file for other programs: splats, a mesh, or points."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from scenerep.cli.common import format_bytes, print_json, print_table, say
+from scenerep.cli.edits import Edits, apply_edits
 from scenerep.cli.sources import Source, open_source
+from scenerep.formats import format_of_name
+from scenerep.meshes.config import MeshConfig
+
+Kind = Literal["auto", "ply", "compressed.ply", "spz", "sog", "splat", "glb", "mesh", "points"]
 
 
 def export_command(
     source: Annotated[Path, tyro.conf.Positional],
     out: Annotated[Path, tyro.conf.Positional],
+    format: Kind = "auto",
+    spz_version: Literal[3, 4] = 4,
+    data: Path | None = None,
+    edits: Annotated[Edits, tyro.conf.OmitArgPrefixes] = Edits(),  # noqa: B008
+    mesh: MeshConfig = MeshConfig(),  # noqa: B008
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
-    """Write a scene to a file that splat viewers and editors read; says what the file cannot hold.
+    """Write a scene to a file that other programs read: splats, a mesh or points. Says what the file cannot hold.
 
     Args:
-        source: A run's folder or a scene file.
-        out: The file to write; its ending names the format: .ply, .srz.
+        source: A run's folder, a scene file of any format, a SOG folder, a point cloud or a COLMAP model.
+        out: The file to write; its ending names the format: .ply, .compressed.ply, .spz, .sog (or meta.json for a
+            folder), .splat, .glb. A mesh is written to .obj, and to mesh.glb, mesh.ply, NAME.mesh.glb, NAME.mesh.ply;
+            points to points.ply and NAME.points.ply.
+        format: What to write, whatever the file's name.
+        spz_version: 3 for gzip, which more tools read, or 4 for zstd.
+        data: A capture whose cameras make the mesh, the decimation and the direction of up. Default: the run's own.
+        edits: Changes to the scene.
+        mesh: How a mesh is made.
         overwrite: Replace the file if it exists.
         json: Print one JSON object.
     """
-    from scenerep.io import write_scene
     from scenerep.io.files import refuse_existing
 
     refuse_existing(out, overwrite)  # before the scene is read, which can take seconds
+    kind = _kind(out) if format == "auto" else format
     opened = open_source(source)
-    write_scene(opened.scene, out, overwrite=overwrite)
-    lost = _lost(opened)
-    result: dict[str, Any] = {
-        "file": str(out),
-        "bytes": out.stat().st_size,
-        "count": len(opened.scene),
-        "sh_degree": opened.scene.sh_degree,
-        "lost": lost,
-    }
+    scene = apply_edits(opened, edits, data)
+    result: dict[str, Any] = {"file": str(out), "format": kind, "count": len(scene), "sh_degree": scene.sh_degree}
+    lost = _lost_of_source(opened)
+    if kind == "mesh":
+        from scenerep.meshes.surface import extract_mesh
+        from scenerep.meshes.write import write_mesh
+
+        surface = extract_mesh(scene, opened.cameras(opened.capture_if_any(data)), mesh)
+        write_mesh(surface, out, overwrite=overwrite)
+        result |= {"vertices": len(surface.vertices), "triangles": len(surface.triangles)}
+        lost.append("all that is not surface: transparency, colours that change with the view")
+    elif kind == "points":
+        from scenerep.io.files import write_bytes
+        from scenerep.meshes.surface import scene_points
+        from scenerep.meshes.write import points_to_bytes
+
+        xyz, rgb = scene_points(scene)
+        write_bytes(out, points_to_bytes(xyz, rgb), overwrite=overwrite)
+        result["points"] = len(xyz)
+        lost.append("sizes, rotations, opacities and SH of the Gaussians; Gaussians of less than 10 % opacity")
+    else:
+        from scenerep.io.scene_files import lost as lost_in_format
+        from scenerep.io.scene_files import write_scene
+        from scenerep.io.spz import SpzOptions
+
+        options = SpzOptions(version=spz_version) if kind == "spz" else None
+        write_scene(scene, out, overwrite=overwrite, format=None if format == "auto" else kind, options=options)
+        lost += lost_in_format(scene, kind or "")
+    result |= {"bytes": out.stat().st_size, "lost": lost}
     if json:
         print_json(result)
         return
-    print_table([
-        ("file", str(out)),
-        ("size", format_bytes(result["bytes"])),
-        ("Gaussians", f"{len(opened.scene):,}"),
-        ("SH degree", str(opened.scene.sh_degree)),
-    ])  # fmt: skip
+    shown = {
+        "file": str(out),
+        "format": str(kind),
+        "size": format_bytes(result["bytes"]),
+        "Gaussians": f"{len(scene):,}",
+        "SH degree": str(scene.sh_degree),
+    }
+    shown |= {name: f"{result[name]:,}" for name in ("vertices", "triangles", "points") if name in result}
+    print_table(list(shown.items()))
     for line in lost:
         say(f"not in the file: {line}")
 
 
-def _lost(source: Source) -> list[str]:
+def _kind(out: Path) -> str | None:
+    """What a file of this name shall hold; None for unknown endings, which the writer names."""
+    stem, ending = out.stem.lower(), out.suffix.lower()
+    if ending == ".obj" or (ending in (".glb", ".ply") and (stem == "mesh" or stem.endswith((".mesh", "_mesh")))):
+        return "mesh"
+    if ending == ".ply" and (stem == "points" or stem.endswith((".points", "_points"))):
+        return "points"
+    return format_of_name(out.name)
+
+
+def _lost_of_source(source: Source) -> list[str]:
     lost = []
     if source.run is not None:
         lost.append("the optimiser's state, the configuration and the metrics (the run keeps them)")
         lost.append("the cameras and photographs (the capture keeps them)")
-    if source.scene.antialiased:
-        lost.append("that the scene was trained antialiased: it stands in a comment that other viewers do not read")
     if "ignored_properties" in source.scene.metadata:
         lost.append(f"properties that splats do not have: {', '.join(source.scene.metadata['ignored_properties'])}")
     return lost

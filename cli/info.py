@@ -18,12 +18,12 @@ def info(path: Annotated[Path, tyro.conf.Positional], json: bool = False) -> Non
     """Say what is in a run, a scene file or a capture.
 
     Args:
-        path: A run's folder, a scene file (PLY, .srz) or a capture's folder.
+        path: A run's folder, a scene of any format (file or SOG folder), a point cloud or a capture's folder.
         json: Print one JSON object.
     """
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
-    if path.is_file():
+    if path.is_file() or _is_scene_folder(path):
         found = _scene_file(path)
     elif (path / "config.json").is_file():
         found = _run(path)
@@ -54,20 +54,35 @@ def _run(path: Path) -> dict[str, Any]:
 def _scene_file(path: Path) -> dict[str, Any]:
     from scenerep.cli.srz import describe
     from scenerep.coding.container import MAGIC
-    from scenerep.io import read_scene
+    from scenerep.io.point_clouds import is_point_cloud, read_points
+    from scenerep.io.scene_files import read_scene
 
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) == MAGIC:
-            return describe(path)
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                return describe(path)
+    if path.is_file() and is_point_cloud(path):
+        points = read_points(path)
+        return {"kind": "points", "file": str(path), "count": len(points), "bytes": path.stat().st_size}
     scene = read_scene(path)
+    size = path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
     return {
         "kind": "scene",
         "file": str(path),
+        **scene.metadata,
         "count": len(scene),
         "sh_degree": scene.sh_degree,
-        "bytes": path.stat().st_size,
+        "antialiased": scene.antialiased,
+        "bytes": size,
+        "bytes_per_gaussian": size / len(scene) if len(scene) else None,
         **_bounds(scene),
     }
+
+
+def _is_scene_folder(path: Path) -> bool:
+    from scenerep.io.scene_files import is_scene_folder
+
+    return is_scene_folder(path)
 
 
 def _capture(path: Path) -> dict[str, Any]:
@@ -118,6 +133,6 @@ def _text(name: str, value: Any) -> str:
         return ", ".join(f"{width} x {height}" for width, height in value[:5]) + (" ..." if len(value) > 5 else "")
     if name == "config":
         return ", ".join(f"{key}={entry}" for key, entry in value.items())
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "; ".join(map(str, value))
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ from scenerep.cli import compress, data, train
 from scenerep.cli.common import run_command
 from scenerep.cli.compare import compare_command
 from scenerep.cli.decompress import decompress_command
+from scenerep.cli.diff import diff
 from scenerep.cli.eval import eval_command
 from scenerep.cli.export import export_command
 from scenerep.cli.info import info
@@ -40,6 +41,7 @@ def build_app() -> SubcommandApp:
     app.command(name="compare")(compare_command)
     app.command(name="decompress")(decompress_command)
     app.command(name="info")(info)
+    app.command(name="diff")(diff)
     app.command(name="view")(view_command)
     return app
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from scenerep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from scenerep.captures import Capture
+    from scenerep.captures import Capture, Points
     from scenerep.evaluation.pictures import Rgb
     from scenerep.geometry.cameras import Camera
     from scenerep.runs import Run
@@ -84,23 +84,53 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """A run's folder or a scene file.
+    """A run's folder, a scene of any format (file or SOG folder), a point cloud or a COLMAP model.
+
+    Points become round Gaussians as wide as the space between neighbours.
 
     Raises:
         DataError: if there is nothing of the kind; FormatError if the file is broken.
     """
-    if path.is_dir():
+    from scenerep.cli.common import say
+    from scenerep.io.scene_files import is_scene_folder, read_scene
+
+    points = _points(path)
+    if points is not None:
+        import numpy as np
+
+        from scenerep.splats.config import InitConfig
+        from scenerep.splats.initialise import initial_gaussians
+
+        extent = float(np.linalg.norm(np.ptp(points.xyz, axis=0))) if len(points) else 0.0
+        config = InitConfig(points=len(points))
+        say(f"note: {path} holds points, not Gaussians: they become round ones as wide as the space between neighbours")
+        return Source(path, initial_gaussians(points, config, 0, extent, len(points), np.random.default_rng(0)), None)
+    if path.is_dir() and not is_scene_folder(path):
         from scenerep.runs import Run
 
         run = Run.open(path)
         return Source(path, run.scene(), run)
-    from scenerep.cli.common import say
-    from scenerep.io import read_scene
-
     scene = read_scene(path)
     for key, value in scene.metadata.items():
-        say(f"note: {path}: {key.replace('_', ' ')}: {', '.join(value) if isinstance(value, tuple) else value}")
+        if key not in ("format", "spz_version"):  # `info` tells these
+            say(f"note: {path}: {key.replace('_', ' ')}: {', '.join(value) if isinstance(value, tuple) else value}")
     return Source(path, scene, None)
+
+
+def _points(path: Path) -> Points | None:
+    """The points of a point cloud or of a COLMAP model; None for anything else."""
+    if path.is_dir():
+        from scenerep.data_tools.readers.colmap_model import is_model, read_model
+
+        if not is_model(path):
+            return None
+        from scenerep.captures import Points
+
+        model = read_model(path)
+        return Points(model.xyz.astype("float32"), model.rgb)
+    from scenerep.io.point_clouds import is_point_cloud, read_points
+
+    return read_points(path) if path.is_file() and is_point_cloud(path) else None
 
 
 def require_gaussians(source: Source) -> None:

@@ -10,6 +10,10 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from scenerep.formats import FORMATS, Format
+
+__all__ = ["COMPRESSORS", "FORMATS", "METHODS", "Compressor", "Format", "Method", "load"]
+
 
 @dataclass(frozen=True)
 class Method:
@@ -24,15 +28,6 @@ class Method:
     help: str
     config: str
     train: str
-
-
-@dataclass(frozen=True)
-class Format:
-    """A file format for scenes: `read(data: bytes) -> Gaussians` and `write(scene, options) -> bytes`."""
-
-    help: str
-    read: str
-    write: str
 
 
 @dataclass(frozen=True)
@@ -58,11 +53,6 @@ COMPRESSORS = {
         "scenerep.compress.rdo.config:RdoConfig",
         "scenerep.compress.rdo.compressor:compress",
     ),
-}
-
-FORMATS = {
-    ".ply": Format("3DGS PLY, which every splat viewer reads", "scenerep.io.ply:read", "scenerep.io.ply:write"),
-    ".srz": Format("our small, layered scene file", "scenerep.io.srz:read", "scenerep.io.srz:write"),
 }
 
 

@@ -65,3 +65,27 @@ install() {
     fail "the installation failed" "the reason stands above; to begin afresh, remove $VENV"
   fingerprint "$@" >"$stamp"
 }
+
+# node_packages PACKAGE...: npm packages that tests compare with, in .node (SCENEREP_NODE: elsewhere). Without npm, and
+# without the right to install it, the tests that need them are skipped.
+node_packages() {
+  local folder=${SCENEREP_NODE:-$ROOT/.node} stamp
+  stamp="$folder/.scenerep"
+  [ "$*" = "$(cat "$stamp" 2>/dev/null)" ] && return
+  if ! command -v npm >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    debian "npm" nodejs npm
+  fi
+  if ! command -v npm >/dev/null; then
+    say "npm is missing: the tests that compare with $* are skipped"
+    say "hint: sudo apt-get install nodejs npm"
+    return
+  fi
+  say "installing $* into $folder ..."
+  mkdir -p "$folder"
+  if (cd "$folder" && npm install --silent --no-fund --no-audit --no-save --ignore-scripts --prefix . "$@" >/dev/null); then
+    printf '%s' "$*" >"$stamp"
+  else
+    say "npm could not install $*: the tests that compare with it are skipped"
+  fi
+}

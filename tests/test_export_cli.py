@@ -46,7 +46,7 @@ def test_export_of_a_run(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_export_refuses_what_it_cannot_do(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parent = run_dir.parent
-    assert main(["export", str(run_dir), str(parent / "x.obj")]) == 1
+    assert main(["export", str(run_dir), str(parent / "x.stl")]) == 1
     assert ".ply" in capsys.readouterr().err
     assert main(["export", str(parent / "nothing"), str(parent / "x.ply")]) == 1
     (parent / "broken.ply").write_bytes(b"ply\nformat ascii 1.0\nelement vertex 9\n")

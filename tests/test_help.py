@@ -101,6 +101,7 @@ def test_methods_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_exist(name: str) -> None:
-    assert name.startswith(".")
-    assert callable(load(FORMATS[name].read))
-    assert callable(load(FORMATS[name].write))
+    entry = FORMATS[name]
+    assert entry.endings and entry.help
+    assert callable(entry.load_reader().read)
+    assert entry.writer is None or callable(entry.load_writer().write)

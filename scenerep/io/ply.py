@@ -12,6 +12,7 @@ import numpy as np
 
 from scenerep.errors import FormatError
 from scenerep.io.ply_header import Element, Header, parse_header
+from scenerep.io.repair import finite_scene
 from scenerep.scenes import Gaussians
 
 _MEANS = ("x", "y", "z")
@@ -26,8 +27,6 @@ _DEGREE = "scenerep sh_degree"
 
 # Rows converted at a time: the block (4 MB at 62 floats) stays near the cache while it is taken apart.
 _BLOCK = 1 << 14
-# exp(30) and sigmoid(30) are beyond what any picture resolves: the finite stand-ins for infinite logits and log scales.
-_FINITE = 30.0
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,8 @@ def read(data: bytes, file: str = "<ply>") -> Gaussians:
         metadata["ignored_properties"] = ignored
     if trailing:
         metadata["trailing_bytes"] = trailing
-    arrays = _repair(arrays, metadata)
     arrays["sh"] = _trim_bands(arrays["sh"], header)
-    return Gaussians(**arrays, antialiased=_ANTIALIASED in header.comments, metadata=metadata)
+    return finite_scene(arrays, metadata, _ANTIALIASED in header.comments)
 
 
 def _locate_vertices(data: bytes, header: Header, file: str) -> tuple[Element, int, int]:
@@ -124,7 +122,7 @@ def _locate_vertices(data: bytes, header: Header, file: str) -> tuple[Element, i
             last = position == len(header.elements) - 1
             return element, start, left if header.order and last else 0
         if element.name == "chunk":
-            hint = "unpack it to an ordinary PLY with the tool that made it"
+            hint = "read_scene and the compressed_ply module read it"
             raise FormatError(file, "an ordinary 3DGS PLY", "a compressed PLY (element 'chunk')", element.offset, hint)
         start += element.count * (row_bytes if header.order else 1)
     names = ", ".join(element.name for element in header.elements) or "none"
@@ -167,7 +165,7 @@ def _take_apart(
     table = (
         _binary_table(data, header, vertex, start) if header.order else _text_table(data, header, vertex, start, file)
     )
-    # A double beyond the range of float32 becomes infinite and is dealt with by _repair.
+    # A double beyond the range of float32 becomes infinite and is dealt with by `finite_scene`.
     with np.errstate(over="ignore", invalid="ignore"):
         for lo in range(0, n, _BLOCK):
             rows = _as_matrix(table[lo : lo + _BLOCK])
@@ -210,27 +208,6 @@ def _as_matrix(rows: np.ndarray) -> np.ndarray:
     """[m, p] from plain or mixed rows."""
     names = rows.dtype.names
     return rows if names is None else np.stack([rows[name].astype(np.float64) for name in names], axis=1)
-
-
-def _repair(arrays: dict[str, np.ndarray], metadata: dict[str, object]) -> dict[str, np.ndarray]:
-    """Files in the wild hold opacity 1 as +inf, flat Gaussians as log scale -inf, and NaN where training failed."""
-    repaired = 0
-    for name in ("opacity_logits", "log_scales"):
-        array = arrays[name]
-        infinite = np.isinf(array)
-        repaired += int(infinite.sum())
-        array[infinite] = np.copysign(np.float32(_FINITE), array[infinite])
-    if repaired:
-        metadata["repaired_values"] = repaired
-    keep = np.any(arrays["quats"] != 0, axis=1)
-    for array in arrays.values():
-        # The sum in float64 cannot overflow, so it is finite exactly if every value is: much faster than isfinite.
-        if not np.isfinite(np.sum(array, dtype=np.float64)):
-            keep &= np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if not keep.all():
-        metadata["dropped_gaussians"] = int((~keep).sum())
-        return {name: array[keep] for name, array in arrays.items()}
-    return arrays
 
 
 def _trim_bands(sh: np.ndarray, header: Header) -> np.ndarray:
