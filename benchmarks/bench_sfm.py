@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from scenerep.cpus import usable_cpus
 from scenerep.data_tools import open_capture
 from scenerep.data_tools.photos import PhotoOptions, process_photos
 from scenerep.data_tools.sfm import SfmOptions
 from scenerep.data_tools.video import VideoOptions, process_video
 from scenerep.errors import SceneRepError
-from scenerep.native import usable_cpus
 
 # name: (pictures or video, capture with known cameras or None)
 CAPTURES = {

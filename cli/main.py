@@ -20,7 +20,7 @@ from scenerep.cli.info import info
 from scenerep.cli.render import render_command
 from scenerep.cli.resume import resume
 from scenerep.cli.view import view_command
-from scenerep.native import usable_cpus
+from scenerep.cpus import usable_cpus
 
 _DESCRIPTION = """Photographs in, compact 3D scenes out, on a plain CPU.
 

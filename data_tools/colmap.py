@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scenerep.cpus import usable_cpus
 from scenerep.data_tools import pairs as pairing
 from scenerep.data_tools.sfm import Effort, Progress, SfmOptions, SfmPicture, Solution, jumps
 from scenerep.errors import DataError
-from scenerep.native import usable_cpus
 
 # Measured on two cores, wall seconds of the whole reconstruction / pictures / error (see benchmarks/results/sfm.md):
 # SIFT on the doubled picture (first_octave -1) costs 4 to 5 times the extraction and hardly moves the cameras where

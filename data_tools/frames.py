@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from scenerep.cpus import usable_cpus
 from scenerep.errors import DataError
-from scenerep.native import usable_cpus
 
 Progress = Callable[[str, int, int], None]
 

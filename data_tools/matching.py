@@ -14,10 +14,10 @@ from PIL import Image
 
 from scenerep.captures import Capture, View, load_picture
 from scenerep.captures.resample import area_average, fit
+from scenerep.cpus import usable_cpus
 from scenerep.data_tools.tracks import build_points, plausible
 from scenerep.geometry.cameras import Camera
 from scenerep.geometry.distortion import pinhole, undistort
-from scenerep.native import usable_cpus
 
 # A match may lie this far from the epipolar line: keypoints are good to half a pixel, poses of phones to about one.
 _EPIPOLAR_PX = 1.5

@@ -14,9 +14,9 @@ from PIL import Image
 
 from scenerep.captures.pictures import load_mask, load_picture
 from scenerep.captures.resample import fit
+from scenerep.cpus import usable_cpus
 from scenerep.data_tools.sfm import SfmPicture
 from scenerep.errors import DataError
-from scenerep.native import usable_cpus
 
 Progress = Callable[[str, int, int], None]
 CameraSharing = Literal["auto", "single", "each"]

@@ -2,12 +2,14 @@
 //
 // Why not OpenMP: torch ships its own runtime, and two of them in one process fight; libgomp spins at barriers, which
 // costs 2-5x on a busy machine, and recreates workers whenever the team size changes (docs/performance.md).
-// Workers spin briefly, then sleep on a condition variable.
+// Workers spin briefly, then sleep on a condition variable. A worker that does not get a core before the work is done is
+// not waited for, so that a busy machine makes more threads useless at worst, not slower than one.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -17,6 +19,7 @@ namespace scenerep {
 
 class Pool {
  public:
+  static constexpr int kMaxThreads = 1024;
   static Pool& instance();
 
   // Number of threads that take part, the caller's included.
@@ -24,7 +27,9 @@ class Pool {
   // Ends the workers and starts `threads - 1` new ones. Not to be called while a task runs.
   void resize(int threads);
 
-  // Calls task(thread) once on every thread, thread in [0, size), and returns when all are done.
+  // Calls task(thread), thread in [0, size), at most once on every thread that comes while thread 0, the caller's, is in
+  // its own call, and returns when all are done. So the task has to share out its work as the threads come, and each
+  // call has to go on until nothing is left. What the task throws is thrown here, once.
   template <class F>
   void run(F&& task) {
     std::lock_guard<std::mutex> one_at_a_time(run_mutex_);
@@ -60,14 +65,15 @@ class Pool {
  private:
   Pool() = default;
   void dispatch(void (*call)(void*, int), void* context);
-  void work(int thread, uint64_t generation);
+  void attempt(void (*call)(void*, int), void* context, int thread);
+  void work(int thread, uint64_t seen);
 
   int size_ = 1;
   std::vector<std::thread> workers_;
   std::mutex run_mutex_, mutex_;
   std::condition_variable wake_, finished_;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<int> pending_{0};
+  std::atomic<uint64_t> state_{0};
+  std::exception_ptr failure_;
   std::atomic<bool> stop_{false};
   void (*call_)(void*, int) = nullptr;
   void* context_ = nullptr;

@@ -14,11 +14,15 @@
 #elif defined(__AVX2__) && defined(__FMA__)
 #define SCENEREP_SIMD_AVX2 1
 #include <immintrin.h>
-#else
-#define SCENEREP_SIMD_NARROW 1
-#if defined(__SSE2__)
+#elif defined(__aarch64__) && !SCENEREP_SIMD_PLAIN
+#define SCENEREP_SIMD_NEON 1
+#include <arm_neon.h>
+#elif defined(__SSE2__) && !SCENEREP_SIMD_PLAIN
+#define SCENEREP_SIMD_SSE2 1
 #include <emmintrin.h>
-#endif
+#else
+#undef SCENEREP_SIMD_PLAIN  // the compiler's vector extensions only
+#define SCENEREP_SIMD_PLAIN 1
 #endif
 #include <cmath>
 
@@ -161,6 +165,36 @@ SR_INLINE uint32_t bits(m16 a) {
   return static_cast<uint32_t>(_mm256_movemask_ps((__m256)a.v[0])) |
          static_cast<uint32_t>(_mm256_movemask_ps((__m256)a.v[1])) << 8;
 }
+#elif SCENEREP_SIMD_NEON
+SR_INLINE f16 fma(f16 a, f16 b, f16 c) SR_EACH(f16, (vf)vfmaq_f32((float32x4_t)c.v[i], (float32x4_t)a.v[i], (float32x4_t)b.v[i]))
+SR_INLINE f16 fnma(f16 a, f16 b, f16 c) SR_EACH(f16, (vf)vfmsq_f32((float32x4_t)c.v[i], (float32x4_t)a.v[i], (float32x4_t)b.v[i]))
+// Of a number and a NaN the number, as x86 does when the NaN comes first.
+SR_INLINE f16 min(f16 a, f16 b) SR_EACH(f16, (vf)vminnmq_f32((float32x4_t)a.v[i], (float32x4_t)b.v[i]))
+SR_INLINE f16 max(f16 a, f16 b) SR_EACH(f16, (vf)vmaxnmq_f32((float32x4_t)a.v[i], (float32x4_t)b.v[i]))
+SR_INLINE f16 sqrt(f16 a) SR_EACH(f16, (vf)vsqrtq_f32((float32x4_t)a.v[i]))
+SR_INLINE f16 floor(f16 a) SR_EACH(f16, (vf)vrndmq_f32((float32x4_t)a.v[i]))
+SR_INLINE f16 round_to_nearest(f16 a) SR_EACH(f16, (vf)vrndnq_f32((float32x4_t)a.v[i]))
+SR_INLINE i16 to_int(f16 a) SR_EACH(i16, (vi)vcvtq_s32_f32((float32x4_t)a.v[i]))
+SR_INLINE f16 select(m16 m, f16 a, f16 b) SR_EACH(f16, (vf)vbslq_f32((uint32x4_t)m.v[i], (float32x4_t)a.v[i], (float32x4_t)b.v[i]))
+SR_INLINE f16 approximate_reciprocal(f16 a) {  // 8 bits, then 16, then all but the last one or two
+  f16 out;
+  for (int i = 0; i < kParts; i++) {
+    const float32x4_t x = (float32x4_t)a.v[i];
+    float32x4_t r = vrecpeq_f32(x);
+    r = vmulq_f32(r, vrecpsq_f32(x, r));
+    r = vmulq_f32(r, vrecpsq_f32(x, r));
+    out.v[i] = (vf)r;
+  }
+  return out;
+}
+SR_INLINE uint32_t bits(m16 a) {
+  // The low byte of every lane, in order, then one bit of each and the sum of either half.
+  const uint16x8_t low = vuzp1q_u16((uint16x8_t)a.v[0], (uint16x8_t)a.v[1]);
+  const uint16x8_t high = vuzp1q_u16((uint16x8_t)a.v[2], (uint16x8_t)a.v[3]);
+  const uint8x16_t weights = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  const uint8x16_t b = vandq_u8(vuzp1q_u8((uint8x16_t)low, (uint8x16_t)high), weights);
+  return vaddv_u8(vget_low_u8(b)) | static_cast<uint32_t>(vaddv_u8(vget_high_u8(b))) << 8;
+}
 #else
 SR_INLINE f16 fma(f16 a, f16 b, f16 c) SR_EACH(f16, a.v[i] * b.v[i] + c.v[i])
 SR_INLINE f16 fnma(f16 a, f16 b, f16 c) SR_EACH(f16, c.v[i] - a.v[i] * b.v[i])
@@ -181,7 +215,7 @@ SR_INLINE f16 max(f16 a, f16 b) {
   }
   return r;
 }
-#if defined(__SSE2__)
+#if SCENEREP_SIMD_SSE2
 SR_INLINE f16 sqrt(f16 a) SR_EACH(f16, (vf)_mm_sqrt_ps((__m128)a.v[i]))
 SR_INLINE i16 to_int(f16 a) SR_EACH(i16, (vi)_mm_cvttps_epi32((__m128)a.v[i]))
 SR_INLINE uint32_t bits(m16 a) {
@@ -252,6 +286,15 @@ SR_INLINE m16 operator>=(f16 a, f16 b) SR_EACH(m16, (vi)(a.v[i] >= b.v[i]))
 SR_INLINE m16 operator&(m16 a, m16 b) SR_EACH(m16, a.v[i] & b.v[i])
 SR_INLINE m16 operator|(m16 a, m16 b) SR_EACH(m16, a.v[i] | b.v[i])
 SR_INLINE m16 andnot(m16 a, m16 b) SR_EACH(m16, a.v[i] & ~b.v[i])
+#if SCENEREP_SIMD_NEON
+SR_INLINE bool any(m16 a) { return vmaxvq_u32((uint32x4_t)((a.v[0] | a.v[1]) | (a.v[2] | a.v[3]))) != 0; }
+SR_INLINE m16 mask_from_bits(uint32_t b) {
+  const uint32x4_t lane = {1, 2, 4, 8}, all = vdupq_n_u32(b);
+  m16 r;
+  for (int i = 0; i < kParts; i++) r.v[i] = (vi)vtstq_u32(all, (uint32x4_t)((vi)lane << (4 * i)));
+  return r;
+}
+#else
 SR_INLINE bool any(m16 a) { return bits(a) != 0; }
 SR_INLINE m16 mask_from_bits(uint32_t b) {
   m16 r;
@@ -259,6 +302,7 @@ SR_INLINE m16 mask_from_bits(uint32_t b) {
     for (int j = 0; j < kWidth; j++) r.v[i][j] = -static_cast<int32_t>(b >> (i * kWidth + j) & 1u);
   return r;
 }
+#endif
 SR_INLINE f16 zero_unless(m16 m, f16 a) SR_EACH(f16, (vf)(m.v[i] & (vi)a.v[i]))
 SR_INLINE f16 masked_fma(m16 m, f16 a, f16 b, f16 c) { return fma(zero_unless(m, a), b, c); }
 SR_INLINE f16 scale_by_power_of_two(f16 a, f16 n) {  // n in [-126, 126]
@@ -268,11 +312,17 @@ SR_INLINE f16 scale_by_power_of_two(f16 a, f16 n) {  // n in [-126, 126]
   return r;
 }
 SR_INLINE float sum(f16 a) {
+#if SCENEREP_SIMD_NEON
+  const float32x4_t s = (float32x4_t)((a.v[0] + a.v[2]) + (a.v[1] + a.v[3]));
+  const float32x2_t t = vadd_f32(vget_low_f32(s), vget_high_f32(s));
+  return vget_lane_f32(t, 0) + vget_lane_f32(t, 1);
+#else
   float lanes[kLanes];
   store(lanes, a);
   for (int step = kLanes / 2; step > 0; step /= 2)
     for (int i = 0; i < step; i++) lanes[i] += lanes[i + step];
   return lanes[0];
+#endif
 }
 #undef SR_EACH
 

@@ -180,7 +180,7 @@ void sort_by_depth(Frame& frame) {
   for (int pass = 0; pass < passes; pass++) {
     const int shift = pass * digit;
     auto bucket = [&](uint32_t key) { return (key - lowest) >> shift & (buckets - 1); };
-    pool.run([&](int t) {
+    pool.parallel_for(parts, 1, [&](int64_t t, int64_t) {
       uint32_t* mine = counts.data() + static_cast<size_t>(t) * buckets;
       std::fill(mine, mine + buckets, 0u);
       for (int64_t i = n * t / parts; i < n * (t + 1) / parts; i++) mine[bucket(keys[i])]++;
@@ -193,7 +193,7 @@ void sort_by_depth(Frame& frame) {
         slot = total;
         total += here;
       }
-    pool.run([&](int t) {
+    pool.parallel_for(parts, 1, [&](int64_t t, int64_t) {
       uint32_t* mine = counts.data() + static_cast<size_t>(t) * buckets;
       for (int64_t i = n * t / parts; i < n * (t + 1) / parts; i++) {
         const uint32_t to = mine[bucket(keys[i])]++;

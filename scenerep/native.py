@@ -1,28 +1,35 @@
 """The native module: finds the build for this CPU and keeps its thread pool at the size that the user asked for.
 
-`SCENEREP_ISA` forces a build: `x86-64`, `x86-64-v3`, `x86-64-v4` or `generic`. `SCENEREP_THREADS` forces the number of
-threads; otherwise `torch.set_num_threads` rules where torch is loaded, else the CPUs that this process may use.
+`SCENEREP_ISA` forces a build: `x86-64`, `x86-64-v3`, `x86-64-v4`, `aarch64` or `generic`. `SCENEREP_THREADS` forces the
+number of threads; otherwise `torch.set_num_threads` rules where torch is loaded, cut by a container's CPU quota, else
+the CPUs that this process may use.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import math
 import os
 import sys
-from pathlib import Path
 from types import ModuleType
 
+from scenerep.cpus import affinity_cpus, usable_cpus
 from scenerep.errors import ConfigError, DeviceError
 
 _MODULES = {
     "x86-64": "_native_x86_64",
     "x86-64-v3": "_native_x86_64_v3",
     "x86-64-v4": "_native_x86_64_v4",
+    "aarch64": "_native_aarch64",
     "generic": "_native_generic",
 }
-_LEVELS = {1: ("x86-64",), 3: ("x86-64-v3", "x86-64"), 4: ("x86-64-v4", "x86-64-v3", "x86-64")}
+# Builds that run on a CPU, best first, by the module's cpu_level(); those that were not built are passed over.
+_LEVELS = {
+    0: ("aarch64", "generic"),
+    1: ("x86-64", "generic"),
+    3: ("x86-64-v3", "x86-64", "generic"),
+    4: ("x86-64-v4", "x86-64-v3", "x86-64", "generic"),
+}
 
 
 def _import(isa: str) -> ModuleType | None:
@@ -42,14 +49,13 @@ def available_isas() -> tuple[str, ...]:
     Raises:
         DeviceError: None is installed.
     """
-    base = _import("x86-64") or _import("generic")
+    base = _import("x86-64") or _import("aarch64") or _import("generic")
     if base is None:
         raise DeviceError(
             "scenerep's native module is not built",
             "install a C++17 compiler (g++ or clang++), then run: pip install -e .",
         )
-    runs = _LEVELS.get(base.cpu_level(), ("generic",))
-    return tuple(isa for isa in runs if _import(isa) is not None)
+    return tuple(isa for isa in _LEVELS[base.cpu_level()] if _import(isa) is not None)
 
 
 @functools.cache
@@ -75,29 +81,6 @@ def isa() -> str:
     return _load()[0]
 
 
-def usable_cpus() -> int:
-    """CPUs that this process may use: its affinity mask, cut by a container's CPU quota (cgroup v1 and v2)."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, cpus if quota is None else min(cpus, math.ceil(quota)))
-
-
-def _cgroup_quota() -> float | None:
-    def read(path: str) -> list[str] | None:
-        try:
-            return Path(path).read_text().split()
-        except OSError:
-            return None
-
-    v2 = read("/sys/fs/cgroup/cpu.max")
-    if v2 and v2[0] != "max":
-        return int(v2[0]) / int(v2[1])
-    quota, period = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    if quota and period and int(quota[0]) > 0:
-        return int(quota[0]) / int(period[0])
-    return None
-
-
 def thread_count() -> int:
     """Threads that the kernels should use now."""
     forced = os.environ.get("SCENEREP_THREADS")
@@ -106,8 +89,12 @@ def thread_count() -> int:
             raise ConfigError(f"SCENEREP_THREADS={forced} is not a positive number")
         return int(forced)
     torch = sys.modules.get("torch")
-    # torch counts the machine's cores, not a container's quota, so its number is cut by ours.
-    return usable_cpus() if torch is None else max(1, int(torch.get_num_threads()))
+    if torch is None or not hasattr(torch, "get_num_threads"):  # the latter while torch is being imported
+        return usable_cpus()
+    count = int(torch.get_num_threads())
+    # Whether somebody chose that number cannot be asked. Up to the number of CPUs it may be torch's own, which knows no
+    # quota: more threads than the quota grants would only be stopped in turn. More threads than CPUs is a choice.
+    return count if count > affinity_cpus() else max(1, min(count, usable_cpus()))
 
 
 def native() -> ModuleType:

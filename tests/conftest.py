@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 SEED = 20240229
 ROOT = Path(__file__).resolve().parents[1]
 
-# The same examples every time, and no deadline: the machine may be busy.
-hypothesis.settings.register_profile("scenerep", deadline=None, derandomize=True, print_blob=True)
+# The same examples every time, and no deadline: the machine may be busy, or emulated.
+hypothesis.settings.register_profile(
+    "scenerep",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("scenerep")
 
 

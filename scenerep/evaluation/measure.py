@@ -112,6 +112,7 @@ def evaluate(
     scores = []
     used: Rgb = background or (0.0, 0.0, 0.0)
     for done, i in enumerate(chosen):
+        capture.prefetch(chosen[done + 1 : done + 2])
         truth, valid, inside, used = photograph(capture, i, background)
         image = render(scene, capture.camera(i), background=used, backend=backend).rgb.clip(0.0, 1.0)
         score = _score(capture.views[i].name, i, image, truth, valid, inside, basic)

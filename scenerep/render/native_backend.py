@@ -6,6 +6,7 @@ used again, since their memory is large and fresh pages are slow; a graph holds 
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ _GROUP = 4  # feature channels blended in one pass
 class _Lease:
     """One Rasterizer, returned to the shelf when nobody needs its state any more."""
 
-    _shelf: list[Any] = []  # noqa: RUF012  shared on purpose
+    _shelves: dict[ModuleType, list[Any]] = {}  # noqa: RUF012  shared on purpose; one for each build that was used
 
     def __init__(self) -> None:
-        self.module = native()
-        self.rasterizer = self._shelf.pop() if self._shelf else self.module.Rasterizer()
+        module = native()
+        self._shelf = self._shelves.setdefault(module, [])
+        self.rasterizer = self._shelf.pop() if self._shelf else module.Rasterizer()
 
     def __del__(self) -> None:
         if len(self._shelf) < 2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +28,13 @@ class Target:
 
 
 class Targets:
-    """Loads and shrinks the pictures of a capture's training views; small ones are kept in memory.
+    """Loads and shrinks the pictures of a capture's training views; they are kept while they fit in memory.
 
     Args:
         capture: Pictures at the training resolution.
         background: Colour [3] in [0, 1] under transparent pictures, or None if it is drawn anew at each step.
-        keep_bytes: Shrunk pictures are kept while they fit; beyond that they are made anew.
+        keep_bytes: Pictures are kept while they fit; beyond that they are made anew from the capture's, whose cache has
+            a budget of its own.
     """
 
     def __init__(self, capture: Capture, background: np.ndarray | None, keep_bytes: int = 1 << 30) -> None:
@@ -39,12 +42,27 @@ class Targets:
         self._background = background
         self._kept: dict[tuple[int, int], Target] = {}
         self._free = keep_bytes
+        self._loader = ThreadPoolExecutor(1, "targets")
+        self._coming: dict[tuple[int, int], Future[Target]] = {}
+
+    def prefetch(self, views: Iterable[int], level: int) -> None:
+        """Loads what `get` will be asked for next in a background thread; what an earlier call announced is forgotten.
+
+        Errors wait for `get`.
+        """
+        wanted = [(view, level) for view in views if (view, level) not in self._kept]
+        for key in self._coming.keys() - set(wanted):
+            self._coming.pop(key).cancel()
+        for key in wanted:
+            if key not in self._coming:
+                self._coming[key] = self._loader.submit(self._load, *key)
 
     def get(self, view: int, level: int, background: np.ndarray) -> Target:
         """The picture of a view, halved `level` times, over a background [3] in [0, 1]."""
         found = self._kept.get((view, level))
         if found is None:
-            found = self._load(view, level)
+            coming = self._coming.pop((view, level), None)
+            found = self._load(view, level) if coming is None else coming.result()
             size = found.rgb.nbytes + sum(a.nbytes for a in (found.mask, found.depth) if a is not None)
             if size <= self._free:
                 self._free -= size

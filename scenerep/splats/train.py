@@ -27,6 +27,7 @@ _LOG_EVERY = 50
 _PAUSE_SECONDS = 1.0
 _EVALUATE_SHARE = 0.05
 _CLOCK_EVERY = 10
+_AHEAD = 2  # pictures
 _REFINE_FROM = 100  # steps: before that the screen gradients say little
 
 
@@ -181,6 +182,7 @@ class _Training:
         background = self.background if self.background is not None else self.rng.random(3).astype(np.float32)
         level = level_at(self.levels, progress)
         target = self.targets.get(view, level, background)
+        self.targets.prefetch(at.order[-_AHEAD:], level)  # read while this step computes
         camera = target.camera if self.poses is None else self.poses.camera(view, target.camera)
         rates = rates_at(config, progress, self.scene_scale)
         regularise = progress < config.loss.regularise_until

@@ -176,7 +176,7 @@ np.savez(sys.argv[2], isa=isa(), parts=out[:3], gradient=out.gradient, half=half
 """
 
 
-@pytest.mark.parametrize("isa", ["x86-64", "x86-64-v3", "x86-64-v4", "generic"])
+@pytest.mark.parametrize("isa", ["x86-64", "x86-64-v3", "x86-64-v4", "aarch64", "generic"])
 def test_every_instruction_set(isa, rng, tmp_path):
     image, target = _pictures((37, 501), rng)
     mask = _mask((37, 501), rng)

@@ -14,7 +14,7 @@ from torch import Tensor
 from scenerep import native
 from scenerep.errors import ConfigError, DeviceError
 from scenerep.geometry.cameras import Camera
-from scenerep.render import Rasterized, ScreenProbe, rasterize
+from scenerep.render import Rasterized, ScreenProbe, native_backend, rasterize
 
 # Where an alpha crosses 1/255 or a transmittance 1e-4, rounding decides: a pixel may differ by this, and seldom by two.
 FLIP = 2 / 255
@@ -126,7 +126,7 @@ def test_equals_the_reference(case: str):
     _compare(CASES[case], make_camera(61, 43, seed=7), seed=len(case))
 
 
-@pytest.mark.parametrize("isa", ["x86-64", "x86-64-v3", "x86-64-v4", "generic"])
+@pytest.mark.parametrize("isa", ["x86-64", "x86-64-v3", "x86-64-v4", "aarch64", "generic"])
 def test_every_build_equals_the_reference(isa: str, monkeypatch: pytest.MonkeyPatch):
     native._load.cache_clear()
     monkeypatch.setenv("SCENEREP_ISA", isa)
@@ -136,6 +136,8 @@ def test_every_build_equals_the_reference(isa: str, monkeypatch: pytest.MonkeyPa
         except (ConfigError, DeviceError) as error:
             pytest.skip(str(error))
         assert native.isa() == isa
+        lease = native_backend._Lease()  # not one that another build has left
+        assert type(lease.rasterizer).__module__.endswith(native._MODULES[isa])
         _compare(CASES["everything"], make_camera(61, 43, seed=7), seed=1)
         _compare({"background": True}, make_camera(50, 70, seed=8), seed=2)
     finally:

@@ -113,7 +113,7 @@ assert np.abs(param - expected).max() < 1e-6
 """
 
 
-@pytest.mark.parametrize("isa", ["x86-64", "x86-64-v3", "x86-64-v4", "generic"])
+@pytest.mark.parametrize("isa", ["x86-64", "x86-64-v3", "x86-64-v4", "aarch64", "generic"])
 def test_every_build(isa):
     from scenerep.native import available_isas
 
