@@ -153,9 +153,11 @@ def test_kernels_release_the_gil():
 
     def work() -> None:
         begun.set()
-        for step in range(1, 4):
-            kernel.adam_step(*arrays, None, rate, None, 0.9, 0.999, 1e-15, step, 48)
-        ended.set()
+        try:
+            for step in range(1, 4):
+                kernel.adam_step(*arrays, None, rate, 0.9, 0.999, 1e-15, step, 48)
+        finally:
+            ended.set()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(10.0)  # a thread that holds the GIL keeps it: only a release lets the other one in
