@@ -97,7 +97,7 @@ class SplatsConfig:
     exposure: bool = False
     """Learn a colour correction per picture (3x4 affine): for captures whose exposure or white balance changes."""
     pose: bool = False
-    """Refine the cameras' poses while training. Only for poses that are clearly wrong: good ones drift and lose."""
+    """Refine the cameras' poses while training. Only for poses that are clearly wrong: good ones lose a little."""
     coarse: bool = True
     """Start at a lower resolution (--no-coarse: at the full one)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
