@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: as many as this process may use")
     parser.add_argument("--json", action="store_true", help="print JSON only: one object, or one a line")
     args = parser.parse_args()
-    from scenerep.native import usable_cpus
+    from scenerep.cpus import usable_cpus
 
     rows = []
     for size in args.size or ["640x360", "320x180"]:

@@ -16,6 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     from scenerep import native
+    from scenerep.cpus import usable_cpus
 
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
@@ -27,7 +28,7 @@ def machine() -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "cpu": model,
-        "cpus": native.usable_cpus(),
+        "cpus": usable_cpus(),
         "threads": native.thread_count(),
         "isa": native.isa(),
         "python": platform.python_version(),

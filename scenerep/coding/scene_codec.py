@@ -158,7 +158,7 @@ def sort(q: QuantisedSplats) -> tuple[QuantisedSplats, list[list[np.ndarray]]]:
     return q, cells
 
 
-def _values(q: QuantisedSplats, index: np.ndarray) -> np.ndarray:
+def values_of(q: QuantisedSplats, index: np.ndarray) -> np.ndarray:
     """int32 [m, 10 + 3 k]: what the attribute streams code, component after component."""
     sh = q.sh[index].reshape(len(index), -1)
     parts = [q.log_scales[index], q.rotations[index], q.opacities[index, None], q.colours[index], sh]
@@ -168,7 +168,7 @@ def _values(q: QuantisedSplats, index: np.ndarray) -> np.ndarray:
 def _encode_cell(q: QuantisedSplats, cell: list[np.ndarray], costs: bool) -> tuple[list[list[bytes]], np.ndarray]:
     index = np.concatenate(cell)
     counts = np.array([len(part) for part in cell], np.int64)
-    return encode_cell(np.ascontiguousarray(q.positions[index]), _values(q, index), counts, q.quantiser.depth, costs)
+    return encode_cell(np.ascontiguousarray(q.positions[index]), values_of(q, index), counts, q.quantiser.depth, costs)
 
 
 def _by_cell(chunk: Chunk) -> tuple[int, int]:

@@ -1,0 +1,231 @@
+"""Attributes of a cell's Gaussians, predicted from neighbours that are decoded already.
+
+Components of a Gaussian: log scales 0-2, rotation 3-5, opacity 6, colour 7-9, then three for each SH coefficient.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from scenerep.coding.reference.models import IntegerModel, Mixer
+from scenerep.coding.reference.octree import from_morton, morton, raw
+from scenerep.coding.reference.range_coder import Coder, CodingError
+
+NEIGHBOURS = 3
+BASE = 10
+FIRST = (0, 0, 6, 7, 10, 19, 34, 55)  # component at which each stream (geometry, shape, opacity, colour, SH 1-3) begins
+_LIMIT = 1 << 24
+_REACH = 8  # entries looked at on each side along a curve
+
+_MAGNITUDES = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6, *(7,) * 5, *(8,) * 8, *(9,) * 13, *(10,) * 25, 11, 11, 11)
+_SIGNED = (0, 1, 2, 3, 4, 4, 5, 5, 5, 5, *(6,) * 8)
+
+
+def magnitude_class(x: int) -> int:
+    """0 .. 11, growing in width."""
+    return _MAGNITUDES[x] if x < 64 else 11
+
+
+def signed_class(x: int) -> int:
+    """0 .. 14, 7 being zero."""
+    c = _SIGNED[abs(x)] if abs(x) < 18 else 7
+    return 7 - c if x < 0 else 7 + c
+
+
+@dataclass
+class Setup:
+    """What the decoder is told about a component: whether it is predicted; how its values fall into 16 classes."""
+
+    predicted: bool = True
+    base: int = 0
+    shift: int = 0
+
+    def value_class(self, value: int) -> int:
+        return min(max((value - self.base) >> self.shift, 0), 15)
+
+
+@dataclass
+class Cell:
+    """Gaussians in coded order: layer after layer, each by Morton code. Rows have all components."""
+
+    depth: int
+    bands: int
+    codes: list[int] = field(default_factory=list)
+    values: list[list[int]] = field(default_factory=list)
+    residuals: list[list[int]] = field(default_factory=list)  # magnitudes
+    neighbours: list[list[int]] = field(default_factory=list)
+    layers: list[int] = field(default_factory=list)
+
+    @property
+    def components(self) -> int:
+        return BASE + 3 * ((self.bands + 1) ** 2 - 1)
+
+
+def find_neighbours(cell: Cell, begin: int) -> None:
+    """For each Gaussian from `begin` on, the nearest of those before it, by squared distance on the grid, then index.
+
+    Looked at are those within a few places along the Morton curve of all points up to now, and along the curve of the
+    points shifted by a third of the grid: no border between large octree nodes is in the same place on both.
+    """
+    points = [from_morton(code) for code in cell.codes]
+    near: list[set[tuple[int, int]]] = [set() for _ in points]
+    for shift in (0, (1 << cell.depth) // 3):
+        shifted = [morton((x + shift, y + shift, z + shift)) for x, y, z in points]
+        curve = sorted(range(len(points)), key=lambda i: (shifted[i], i))
+        for k, here in enumerate(curve):
+            if here < begin:
+                continue
+            for there in curve[max(0, k - _REACH) : k + _REACH + 1]:
+                if there < here:
+                    distance = sum((a - b) ** 2 for a, b in zip(points[here], points[there]))
+                    near[here].add((distance, there))
+    for i in range(begin, len(points)):
+        cell.neighbours.append([j for _, j in sorted(near[i])[:NEIGHBOURS]])
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """error_class: 0 .. 11 by the residuals of the neighbours, 12 without any. spread_class: of their values."""
+
+    mean: int
+    error_class: int
+    spread_class: int
+    count: int
+
+
+def _predict(cell: Cell, i: int, c: int, predicted: bool) -> _Prediction:
+    neighbours = cell.neighbours[i]
+    m = len(neighbours)
+    if m == 0:
+        return _Prediction(0, 12, 0, 0)
+    values = [cell.values[j][c] for j in neighbours]
+    errors = sum(cell.residuals[j][c] for j in neighbours)
+    mean = (2 * sum(values) + m) // (2 * m) if predicted else 0
+    error_class = magnitude_class(min(errors * 3 // (2 * m), 1 << 20))
+    return _Prediction(mean, error_class, magnitude_class(min(max(values) - min(values), 1 << 20)), m)
+
+
+class AttributeCoder:
+    """Models and setups of a cell; codes its streams."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._setups = [Setup() for _ in range(cell.components)]
+        # Contexts of a component: four for shape, three for opacity and colour, two for SH.
+        counts = [4] * 6 + [3] * 4 + [2] * (cell.components - BASE)
+        self._models = [IntegerModel(count) for count in counts]
+        self._present = [Mixer(3) for _ in range(cell.bands)]
+
+    def choose_setups(self) -> None:
+        """Encoder only: by the values of the whole cell, whose neighbours are known."""
+        cell, n = self._cell, len(self._cell.codes)
+        for c, setup in enumerate(self._setups):
+            column = [row[c] for row in cell.values]
+            gained = sum(math.log2(1 + abs(v - _predict(cell, i, c, True).mean)) for i, v in enumerate(column))
+            setup.predicted = c < BASE or gained <= sum(math.log2(1 + abs(v)) for v in column)
+            if c < BASE and n:
+                column.sort()
+                setup.base = column[n // 100]  # classes over the middle 98 % of the values
+                span = column[n - 1 - n // 100] - setup.base
+                while span >> setup.shift > 15:
+                    setup.shift += 1
+
+    def code(self, coder: Coder, stream: int, begin: int, end: int) -> None:
+        """One stream, 1 (shape) to 6 (SH band 3), of the Gaussians begin .. end."""
+        if begin == 0:
+            self._code_setups(coder, FIRST[stream], FIRST[stream + 1])
+        one = {1: self._shape, 2: self._opacity, 3: self._colour}.get(stream)
+        for i in range(begin, end):
+            if one:
+                one(coder, i)
+            else:
+                self._sh(coder, i, stream - 3)
+
+    def _code_setups(self, coder: Coder, begin: int, end: int) -> None:
+        for c in range(begin, end):
+            setup = self._setups[c]
+            setup.predicted = bool(coder.raw(int(setup.predicted), 1))
+            if c < BASE:
+                setup.base = raw(coder, setup.base + _LIMIT, 25, 8) - _LIMIT
+                setup.shift = raw(coder, setup.shift, 5, 8)
+
+    def _prediction(self, i: int, c: int) -> _Prediction:
+        return _predict(self._cell, i, c, self._setups[c].predicted)
+
+    def _class(self, i: int, c: int) -> int:
+        return self._setups[c].value_class(self._cell.values[i][c])
+
+    def _layer(self, i: int) -> int:
+        return min(self._cell.layers[i], 3)
+
+    def _value(self, coder: Coder, i: int, c: int, p: _Prediction, contexts: tuple) -> int:
+        """Codes one component; gives its residual."""
+        row = self._cell.values[i]
+        residual = self._models[c].code(coder, contexts, 0 if coder.decodes else row[c] - p.mean)
+        row[c] = p.mean + residual
+        if not -_LIMIT < row[c] < _LIMIT:
+            raise CodingError("an attribute beyond 24 bits")
+        self._cell.residuals[i][c] = abs(residual)
+        return residual
+
+    def _shape(self, coder: Coder, i: int) -> None:
+        value = self._cell.values[i]
+        for group in (0, 3):
+            errors: list[int] = []
+            for c in range(group, group + 3):
+                p = self._prediction(i, c)
+                mean = self._setups[c].value_class(p.mean)
+                if errors:
+                    other = self._class(i, c - 1)
+                    sign = (errors[0] > 0) - (errors[0] < 0) if len(errors) > 1 else 0
+                    before: tuple = (signed_class(errors[-1]), sign)
+                else:
+                    other = self._class(i, 0) if c else 0
+                    before = (self._layer(i),)
+                if group == 0:
+                    form = (mean, self._layer(i))
+                else:
+                    form = (signed_class((value[0] - value[1]) // 2), signed_class((value[1] - value[2]) // 2))
+                errors.append(self._value(coder, i, c, p, ((mean, other), before, (p.spread_class, p.count), form)))
+
+    def _opacity(self, coder: Coder, i: int) -> None:
+        p = self._prediction(i, 6)
+        mean = self._setups[6].value_class(p.mean)
+        contexts = ((mean, p.count), (self._class(i, 0), self._layer(i)), (self._class(i, 1), self._class(i, 2)))
+        self._value(coder, i, 6, p, contexts)
+
+    def _colour(self, coder: Coder, i: int) -> None:
+        errors = [0, 0]
+        for c in (7, 8, 9):
+            p = self._prediction(i, c)
+            if c == 7:
+                before: tuple = (self._class(i, 0),)
+            else:
+                before = (signed_class(errors[0]), signed_class(errors[1]))
+            mean = self._setups[c].value_class(p.mean)
+            residual = self._value(coder, i, c, p, (before, (p.spread_class, p.count), (mean, self._class(i, 6))))
+            if c < 9:
+                errors[c - 7] = residual
+
+    def _sh(self, coder: Coder, i: int, band: int) -> None:
+        """A flag whether the band has values, then those."""
+        cell = self._cell
+        row, first, last = cell.values[i], FIRST[band + 3], FIRST[band + 4]
+        neighbours = cell.neighbours[i]
+        having = sum(any(cell.values[j][first:last]) for j in neighbours)
+        lower = band > 1 and any(row[FIRST[band + 2] : first])
+        contexts = (
+            (having, len(neighbours), lower),
+            (self._class(i, 6), lower),
+            (self._class(i, 0), self._layer(i)),
+        )
+        flag = 0 if coder.decodes else int(any(row[first:last]))
+        if not self._present[band - 1].code(coder, contexts, 0, flag):
+            return  # the values are 0 already
+        total = 0
+        for c in range(first, last):
+            p = self._prediction(i, c)
+            so_far = (magnitude_class(min(total, 1 << 20)), p.count, self._class(i, 6) // 4)
+            self._value(coder, i, c, p, ((p.error_class,), so_far))
+            total += abs(row[c])
