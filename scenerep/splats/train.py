@@ -28,6 +28,7 @@ _PAUSE_SECONDS = 1.0
 _EVALUATE_SHARE = 0.05
 _CLOCK_EVERY = 10
 _AHEAD = 2  # pictures
+_NOISE_EVERY = 4  # steps of the random walk taken at once, as one of twice the length: the same walk, at less cost
 _REFINE_FROM = 100  # steps: before that the screen gradients say little
 
 
@@ -198,7 +199,7 @@ class _Training:
             opacity_weight=config.loss.opacity if regularise else 0.0,
             scale_weight=config.loss.scale / self.scene_scale if regularise else 0.0,
             depth_weight=config.loss.depth / self.scene_scale,
-            noise=config.densify.noise * rates.means / self.scene_scale**2 if refining else 0.0,
+            noise=self._noise(rates.means) if refining and at.step % _NOISE_EVERY == 0 else 0.0,
             statistics=refining,
             exposure=None if self.exposures is None else self.exposures.matrix(view),
             want_pose=self.poses is not None,
@@ -219,6 +220,9 @@ class _Training:
         yield from self._report(result.loss)
         if time.monotonic() - self.saved_at > config.save_seconds:
             yield self._save()
+
+    def _noise(self, rate: float) -> float:
+        return self.config.densify.noise * rate / self.scene_scale**2 * _NOISE_EVERY**0.5
 
     def _refine(self) -> Iterator[Event]:
         before = self.model.count
