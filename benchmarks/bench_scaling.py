@@ -65,7 +65,9 @@ def curve(frames: int) -> list[dict[str, Any]]:
 def train_steps(count: int, width: int, height: int, steps: int = 3) -> None:
     from bench_train_step import measure
 
-    measure(width, height, count, steps, 0)
+    from scenerep.cpus import usable_cpus
+
+    measure(width, height, count, steps, usable_cpus())
 
 
 def render_once(count: int, width: int, height: int) -> None:

@@ -13,6 +13,7 @@ from scenerep.native import native
 
 C1 = 0.01**2
 C2 = 0.03**2
+_BAND = 256  # rows
 
 
 def taps() -> np.ndarray:
@@ -32,8 +33,15 @@ def psnr(image: Any, reference: Any, mask: Any = None) -> float:
         DataError: The sizes differ, or the mask keeps nothing.
     """
     a, b, m = as_pair(image, reference, mask)
-    error = (as_float(a, np.float64) - as_float(b, np.float64)) ** 2
-    mse = float(error.mean() if m is None else error[kept(m)].mean())
+    keep = None if m is None else kept(m)
+    total, count = 0.0, 0
+    for row in range(0, len(a), _BAND):  # float64 of a large picture at once would be most of a training's memory
+        rows = slice(row, row + _BAND)
+        error = (as_float(a[rows], np.float64) - as_float(b[rows], np.float64)) ** 2
+        if keep is not None:
+            error = error[keep[rows]]
+        total, count = total + float(error.sum()), count + error.size
+    mse = total / count
     return float("inf") if mse == 0 else -10 * float(np.log10(mse))
 
 

@@ -37,7 +37,7 @@ class Targets:
             a budget of its own.
     """
 
-    def __init__(self, capture: Capture, background: np.ndarray | None, keep_bytes: int = 1 << 30) -> None:
+    def __init__(self, capture: Capture, background: np.ndarray | None, keep_bytes: int = 1 << 29) -> None:
         self._capture = capture
         self._background = background
         self._kept: dict[tuple[int, int], Target] = {}
