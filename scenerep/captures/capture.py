@@ -19,7 +19,7 @@ from scenerep.geometry.cameras import Camera
 from scenerep.geometry.distortion import pinhole, undistortion_map
 
 Split = Literal["train", "test"]
-DEFAULT_CACHE_BYTES = 1 << 30
+DEFAULT_CACHE_BYTES = 3 << 28
 
 
 @dataclass(frozen=True)

@@ -134,3 +134,11 @@ def test_forget_statistics(rng):
     model.forget_statistics()
     assert not model.screen_norm.any()
     assert not model.screen_count.any()
+
+
+def test_bytes_per_gaussian_are_those_of_the_documentation():
+    """docs/performance.md: 236 bytes of parameters at degree 3, three times that with the moments, 8 of statistics."""
+    model = Model(random_scene(np.random.default_rng(0), 10, 3), 10)
+    arrays = [*model.all.values(), *model.first.values(), *model.second.values()]
+    assert sum(a.nbytes for a in model.all.values()) == 10 * 236
+    assert sum(a.nbytes for a in arrays) + model.screen_norm.nbytes + model.screen_count.nbytes == 10 * (3 * 236 + 8)
