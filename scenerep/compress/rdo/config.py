@@ -29,5 +29,8 @@ class RdoConfig:
     """Layers of a progressive file, the most important Gaussians first; 1 for none."""
     sh_degree: Literal[0, 1, 2, 3] = 3
     """Highest degree of view-dependent colour to keep."""
+    caution: float = 8.0
+    """Rounding view-dependent colour towards zero has to save this many times what its error seems to be worth: such
+    errors have the same sign in neighbouring Gaussians and add up."""
     recovery: float = 0.2
     """Share of the error of a removal that fine-tuning is expected to leave."""

@@ -47,6 +47,8 @@ def decide(
     remaining: float = 1.0,
     most: float = 1.0,
     quantiser: Quantiser | None = None,
+    caution: float | None = None,
+    outliers: float = 1.0,
 ) -> Decision:
     """What to do with a scene at a lambda.
 
@@ -56,14 +58,16 @@ def decide(
         remaining: Share of a removal's error that fine-tuning will leave.
         most: Share of the Gaussians that may be removed at most.
         quantiser: Steps to use; chosen by lambda if None.
+        caution: See RdoConfig, whose value it is if None.
+        outliers: Quantile of the Gaussians' curvatures that none counts for more than, in the choice of the steps.
     """
     degree = min(config.sh_degree, scene.sh_degree)
     if quantiser is None:
         choose = steps_for if config.search else fixed_steps
-        quantiser = choose(x, h, lambda_, canonical, degree)
+        quantiser = choose(x, _bounded(h, outliers) if outliers < 1 else h, lambda_, canonical, degree)
     q = quantise(scene, quantiser)
     if config.rdoq:
-        q = optimise_sh(q, x, h, lambda_)
+        q = optimise_sh(q, x, h, lambda_ / (config.caution if caution is None else caution))
     bits = sum(part.astype(np.float64) for part in symbol_bits(q).values())
     assert isinstance(bits, np.ndarray)
     keep = np.ones(len(scene), dtype=bool)
@@ -79,6 +83,16 @@ def decide(
             keep[int(np.argmax(lost))] = True
     error = quantisation_error(q, x, h, keep) + float(lost[~keep].sum())
     return Decision(q.select(keep), keep, bits[keep], error, lambda_)
+
+
+def _bounded(h: Arrays, quantile: float) -> Arrays:
+    """Curvatures of which no Gaussian has more than the quantile of all has, in sum over each array's columns."""
+    out = {}
+    for name, a in h.items():
+        totals = a.reshape(len(a), -1).sum(axis=1)
+        share = np.minimum(1.0, np.quantile(totals, quantile) / np.maximum(totals, 1e-30)).astype(a.dtype)
+        out[name] = a * share.reshape(-1, *(1,) * (a.ndim - 1))
+    return out
 
 
 def quantisation_error(q: QuantisedSplats, x: Arrays, h: Arrays, keep: np.ndarray) -> float:
@@ -123,9 +137,9 @@ def solve(
         else:
             low = (at, value)
         if low is None:
-            at /= 4 if value < 4 * goal else 32
+            at /= 2 if value < 1.5 * goal else 4 if value < 4 * goal else 32
         elif high is None:
-            at *= 4 if value > goal / 4 else 32
+            at *= 2 if value > goal / 1.5 else 4 if value > goal / 4 else 32
         else:
             share = (np.log(goal * (1 - tolerance / 2)) - np.log(max(low[1], 1e-30))) / (
                 np.log(high[1]) - np.log(max(low[1], 1e-30))
