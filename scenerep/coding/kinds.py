@@ -43,8 +43,11 @@ class Kind:
     decode: str
 
 
+KIND_CODEBOOKS = 2
+
 KINDS = {
     KIND_SPLATS: Kind("splats", ""),
+    KIND_CODEBOOKS: Kind("codebooks", "scenerep.coding.codebook_splats:decode_codebooks"),
 }
 
 
