@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def part_scene(part: Part, sh_degree: int) -> Gaussians:
         arrays[name] = flat.reshape(arrays[name].shape)
     # A broken file may hold a quaternion of length zero.
     arrays["quats"][~arrays["quats"].any(axis=1)] = [1, 0, 0, 0]
-    return Gaussians(**arrays, antialiased=scene.antialiased)
+    return replace(scene, **arrays, metadata={})
 
 
 def encode_parts(parts: Sequence[Part], sh_degree: int, metadata: dict[str, Any]) -> bytes:
@@ -139,7 +139,7 @@ def decode_codebooks(content: ChunkedFile) -> Decoded:
             digest.update(book.rows.astype("<i4").tobytes() + book.indices.astype("<i4").tobytes())
         scenes.append(part_scene(Part(splats, books), content.sh_degree))
     arrays = {name: np.concatenate([scene.arrays()[name] for scene in scenes]) for name in scenes[0].arrays()}
-    return Decoded(Gaussians(**arrays), digest.hexdigest())
+    return Decoded(replace(scenes[0], **arrays), digest.hexdigest())
 
 
 def _attributes(content: ChunkedFile, number: str) -> list[str]:
