@@ -40,7 +40,7 @@ class Masked:
         self.band_mask = torch.zeros(n, scene.sh_degree, requires_grad=True)
         self.quantisers: dict[str, VectorQuantiser] = {}
         self.with_rate = self.cooled = False
-        self.optimiser = self._optimiser()
+        self.optimiser: torch.optim.Optimizer = self._optimiser()
 
     @property
     def degree(self) -> int:
@@ -155,6 +155,6 @@ class Masked:
             found += [quantiser.base if quantiser.layer is None else quantiser.layer, quantiser.logits]
         return found
 
-    def _optimiser(self) -> torch.optim.Adam:
+    def _optimiser(self) -> torch.optim.Optimizer:
         tensors = [*self.params.values(), self.gaussian_mask, self.band_mask, *self._vq_params()]
         return torch.optim.Adam([{"params": [t], "lr": 1e-4} for t in tensors], eps=1e-15, fused=True)
