@@ -202,11 +202,9 @@ def _identity(method: str, options: CompressOptions, config: Any) -> dict[str, A
 
 def _report(options: CompressOptions, job: Job, data: bytes, report: dict[str, Any], seconds: float) -> None:
     """Measured on what the file decodes to."""
-    from scenerep.coding import decode, dequantise
-    from scenerep.coding.scene_codec import bits_of_file
+    from scenerep.coding import decode_file, summarise
 
-    q = decode(data)
-    scene = dequantise(q)
+    scene = decode_file(data).scene
     views = job.held_out or job.views
     before, after = views.psnr(job.scene), views.psnr(scene)
     result: dict[str, Any] = {
@@ -221,7 +219,7 @@ def _report(options: CompressOptions, job: Job, data: bytes, report: dict[str, A
         if job.held_out
         else ("photographs" if views.are_photographs else "renders"),
         "seconds": round(seconds, 1),
-        "streams": {name: bits / 8 for name, bits in bits_of_file(data).items()},
+        "streams": summarise(data).streams,
         **{key: value for key, value in report.items() if key not in ("seconds", "count")},
     }
     if options.json:

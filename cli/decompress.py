@@ -29,7 +29,7 @@ def decompress_command(
         overwrite: Replace the file if it exists.
         json: Print one JSON object.
     """
-    from scenerep.coding import decode, dequantise
+    from scenerep.coding import decode_file
     from scenerep.io import write_scene
     from scenerep.io.files import refuse_existing
 
@@ -38,15 +38,15 @@ def decompress_command(
         data = source.read_bytes()
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror or error}", "name an .srz file") from error
-    q = decode(data, max_layer=max_layer, sh_degree=sh_degree, file=str(source))
-    write_scene(dequantise(q), out, overwrite=overwrite)
+    found = decode_file(data, max_layer=max_layer, sh_degree=sh_degree, file=str(source))
+    write_scene(found.scene, out, overwrite=overwrite)
     result = {
         "file": str(out),
         "bytes": out.stat().st_size,
-        "count": len(q),
-        "layers": q.layer_count,
-        "decoded_layers": q.decoded_layers,
-        "sha256": q.digest(),
+        "count": len(found.scene),
+        "layers": found.layer_count,
+        "decoded_layers": found.decoded_layers,
+        "sha256": found.digest,
     }
     if json:
         print_json(result)
@@ -54,9 +54,9 @@ def decompress_command(
     print_table([
         ("file", str(out)),
         ("size", f"{format_bytes(result['bytes'])}, from {format_bytes(len(data))}"),
-        ("Gaussians", f"{len(q):,}"),
-        ("layers", f"{q.decoded_layers} of {q.layer_count}"),
-        ("SHA-256 of the integers", q.digest()),
+        ("Gaussians", f"{len(found.scene):,}"),
+        ("layers", f"{found.decoded_layers} of {found.layer_count}"),
+        ("SHA-256 of the integers", found.digest),
     ])  # fmt: skip
-    if q.decoded_layers < q.layer_count and max_layer is None:
+    if found.decoded_layers < found.layer_count and max_layer is None:
         say("the file was cut off: the layers that are complete were written")

@@ -12,13 +12,32 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         FormatError: the head of the file is broken.
     """
-    from scenerep.coding.container import read_head
-    from scenerep.coding.scene_codec import bits_of_file
+    from scenerep.coding import summarise
 
     data = path.read_bytes()
-    head = read_head(data, str(path))
-    q = head.quantiser
-    streams = {name: bits // 8 for name, bits in bits_of_file(data, str(path)).items()}
+    said = summarise(data, str(path))
+    names = ("generator", "licence", "method")
+    return {
+        "kind": "scene",
+        "file": str(path),
+        "representation": said.kind,
+        "count": said.count,
+        "sh_degree": said.sh_degree,
+        "antialiased": said.antialiased,
+        "bytes": len(data),
+        "bytes_per_gaussian": round(len(data) / said.count, 3) if said.count else None,
+        "bits_per_gaussian": {n: 8 * size / said.count for n, size in said.streams.items()} if said.count else None,
+        "streams": said.streams,
+        **(_of_splats(data, str(path)) if said.kind == "splats" else {}),
+        **{name: said.metadata[name] for name in names if name in said.metadata},
+    }
+
+
+def _of_splats(data: bytes, file: str) -> dict[str, Any]:
+    """Layers and the grid, of the kind that has them."""
+    from scenerep.coding.container import read_head
+
+    head = read_head(data, file)
     layers = []
     for number in range(head.layer_count):
         chunks = [chunk for chunk in head.chunks if chunk.layer == number]
@@ -27,20 +46,9 @@ def describe(path: Path) -> dict[str, Any]:
             "bytes": sum(sum(chunk.lengths) for chunk in chunks),
             "complete": all(chunk.end <= len(data) for chunk in chunks),
         })  # fmt: skip
-    metadata = head.metadata or {}
     return {
-        "kind": "scene",
-        "file": str(path),
-        "count": head.count,
-        "sh_degree": q.sh_degree,
-        "antialiased": head.antialiased,
-        "bytes": len(data),
-        "bytes_per_gaussian": round(len(data) / head.count, 3) if head.count else None,
-        "bits_per_gaussian": {name: 8 * size / head.count for name, size in streams.items()} if head.count else None,
-        "streams": streams,
         "layers": layers,
         "chunks": len(head.chunks),
-        "octree_depth": q.depth,
-        "canonical": q.canonical,
-        **{name: metadata[name] for name in ("generator", "licence") if name in metadata},
+        "octree_depth": head.quantiser.depth,
+        "canonical": head.quantiser.canonical,
     }

@@ -1,7 +1,8 @@
-// The border to Python: scenerep/coding/cells.py is the other side.
+// The border to Python: scenerep/coding/cells.py and symbols.py are the other side.
 #include <memory>
 
 #include "coding_cell.h"
+#include "coding_symbols.h"
 #include "module.h"
 
 namespace scenerep {
@@ -66,6 +67,41 @@ nb::tuple decode(const std::vector<std::vector<nb::bytes>>& streams, Longs count
   return nb::make_tuple(to_numpy(std::move(positions), {n, 3}), to_numpy(std::move(cell.values), {n, width}), nb::none());
 }
 
+nb::bytes to_bytes(const Bytes& bytes) {
+  return nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+View view_of(const nb::bytes& bytes) { return {reinterpret_cast<const uint8_t*>(bytes.c_str()), bytes.size()}; }
+
+nb::bytes symbols_to_bytes(Ints symbols, int size, bool optional) {
+  return to_bytes(encode_symbols(symbols.data(), symbols.size(), size, optional));
+}
+
+nb::bytes rows_to_bytes(Ints values) {
+  return to_bytes(encode_rows(values.data(), values.shape(0), static_cast<int>(values.shape(1))));
+}
+
+// -> (values, None), or (None, message).
+template <class Decode>
+nb::tuple decoded(std::vector<size_t> shape, Decode decode) {
+  std::vector<int32_t> values;
+  try {
+    nb::gil_scoped_release release;
+    values = decode();
+  } catch (const CodingError& error) {
+    return nb::make_tuple(nb::none(), error.what());
+  }
+  return nb::make_tuple(to_numpy(std::move(values), std::move(shape)), nb::none());
+}
+
+nb::tuple symbols_from_bytes(const nb::bytes& stream, size_t n, int size, bool optional) {
+  return decoded({n}, [&] { return decode_symbols(view_of(stream), n, size, optional); });
+}
+
+nb::tuple rows_from_bytes(const nb::bytes& stream, size_t n, int width) {
+  return decoded({n, static_cast<size_t>(width)}, [&] { return decode_rows(view_of(stream), n, width); });
+}
+
 }  // namespace
 
 void bind_coding(nb::module_& m) {
@@ -73,6 +109,10 @@ void bind_coding(nb::module_& m) {
         nb::arg("costs"));
   m.def("decode_cell", &decode, nb::arg("streams"), nb::arg("counts"), nb::arg("layers"), nb::arg("depth"),
         nb::arg("bands"));
+  m.def("encode_symbols", &symbols_to_bytes, nb::arg("symbols"), nb::arg("size"), nb::arg("optional"));
+  m.def("decode_symbols", &symbols_from_bytes, nb::arg("stream"), nb::arg("n"), nb::arg("size"), nb::arg("optional"));
+  m.def("encode_rows", &rows_to_bytes, nb::arg("values"));
+  m.def("decode_rows", &rows_from_bytes, nb::arg("stream"), nb::arg("n"), nb::arg("width"));
 }
 
 }  // namespace scenerep

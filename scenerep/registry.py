@@ -53,6 +53,16 @@ COMPRESSORS = {
         "scenerep.compress.rdo.config:RdoConfig",
         "scenerep.compress.rdo.compressor:compress",
     ),
+    "rdo-gaussian": Compressor(
+        "RDO-Gaussian: learned masks for Gaussians and SH bands, entropy-constrained vector quantisation",
+        "scenerep.compress.rdo_gaussian.config:RdoGaussianConfig",
+        "scenerep.compress.rdo_gaussian.compressor:compress",
+    ),
+    "light-gaussian": Compressor(
+        "LightGaussian: prune by significance, distil the colour, quantise the least significant by vectors",
+        "scenerep.compress.light_gaussian.config:LightGaussianConfig",
+        "scenerep.compress.light_gaussian.compressor:compress",
+    ),
 }
 
 

@@ -85,7 +85,7 @@ def stream_count(sh_degree: int) -> int:
 def write_container(head: Head, payload: Sequence[Sequence[bytes]]) -> bytes:
     """The file: `payload` has the streams of each chunk of `head`, whose offsets and lengths are filled in here."""
     q = head.quantiser
-    text = _metadata_text(head.metadata or {})
+    text = write_metadata(head.metadata or {})
     steps = [q.position, q.log_scale, q.rotation, q.opacity, q.colour_luma, q.colour_chroma]
     steps += [step for pair in zip(q.sh_luma, q.sh_chroma) for step in pair]
     steps += [value for gain in head.gains for value in (gain.log_scale, gain.opacity)]
@@ -181,14 +181,16 @@ def read_head(data: bytes, file: str = "<srz>") -> Head:
     except SceneRepError as error:
         raise FormatError(file, "a usable quantiser", error.message, _HEADER.size) from error
     start = _HEADER.size + 4 * floats
-    metadata = _read_metadata(data[start : start + text_length], start, file)
+    metadata = read_metadata(data[start : start + text_length], start, file)
     chunks = _read_table(data, start + text_length, chunk_count, streams, length, file)
     _check_table(chunks, count, layer_count, depth, start + text_length, entry, file)
     gains = tuple(LayerGain(*pair) for pair in zip(pairs[0::2], pairs[1::2]))
     return Head(quantiser, count, layer_count, chunks, gains, bool(flags & _ANTIALIASED), metadata)
 
 
-def _metadata_text(metadata: dict[str, Any]) -> bytes:
+def write_metadata(metadata: dict[str, Any]) -> bytes:
+    """JSON. Raises: SceneRepError if the metadata have no such form."""
+
     def plain(value: Any) -> Any:
         if isinstance(value, (np.ndarray, np.generic)):
             return value.tolist()
@@ -200,7 +202,8 @@ def _metadata_text(metadata: dict[str, Any]) -> bytes:
         raise SceneRepError(f"the metadata cannot be written as JSON: {error}", "use plain values only") from error
 
 
-def _read_metadata(text: bytes, offset: int, file: str) -> dict[str, Any]:
+def read_metadata(text: bytes, offset: int, file: str) -> dict[str, Any]:
+    """The inverse, of bytes that stand at an offset. Raises: FormatError."""
     try:
         metadata = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -111,7 +111,7 @@ class TorchTrainable:
         function: Called before each step without arguments; gives the five float32 CPU tensors in the order of
             `Gaussians.arrays`, and terms (rate, regularisers) to be added to the loss, a scalar or None. Ends with
             SH of one of the sizes 1, 4, 9, 16.
-        optimisers: Stepped after each backward pass.
+        optimisers: Stepped after each backward pass; `after` may replace them.
         after: Called as after(step, progress) when they have stepped (schedules, clamps, re-seeding).
     """
 
@@ -121,7 +121,7 @@ class TorchTrainable:
         optimisers: Sequence[torch.optim.Optimizer],
         after: Callable[[int, float], None] | None = None,
     ) -> None:
-        self._function, self._optimisers, self._after = function, optimisers, after
+        self._function, self.optimisers, self._after = function, list(optimisers), after
         self._drawn: Sequence[Tensor] = ()
         self._extra: Tensor | None = None
 
@@ -140,10 +140,10 @@ class TorchTrainable:
         if self._extra is not None and self._extra.requires_grad:
             tensors.append(self._extra)
             grads.append(torch.ones_like(self._extra))
-        for optimiser in self._optimisers:
+        for optimiser in self.optimisers:
             optimiser.zero_grad()
         torch.autograd.backward(tensors, grads)
-        for optimiser in self._optimisers:
+        for optimiser in self.optimisers:
             optimiser.step()
         if self._after is not None:
             self._after(step, progress)

@@ -1,4 +1,4 @@
-"""`.srz`: entropy-coded splat scenes with layers. Byte table and worked example: docs/formats/srz.md.
+"""`.srz`: entropy-coded scenes, those of plain splats with layers. Byte table and worked example: docs/formats/srz.md.
 
 This writes a scene as it is, with fine steps; the compressors choose steps, Gaussians and bands by what they cost.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scenerep.coding import Quantiser, decode, dequantise, encode, focus_of, grid_for, quantise
+from scenerep.coding import Quantiser, decode_file, encode, focus_of, grid_for, quantise
 from scenerep.coding.container import is_srz
 from scenerep.coding.quantiser import MAX_DEPTH, contract
 from scenerep.scenes import Gaussians
@@ -26,12 +26,12 @@ class SrzOptions:
 
 
 def read(data: bytes, file: str = "<srz>") -> Gaussians:
-    """The scene in an `.srz` file. If the file was cut off, its complete layers.
+    """The scene in an `.srz` file of any kind. If the file was cut off, its complete layers.
 
     Raises:
         FormatError: the bytes are no `.srz` file, are broken, or end before the first layer does.
     """
-    return dequantise(decode(data, file=file))
+    return decode_file(data, file=file).scene
 
 
 def write(scene: Gaussians, options: SrzOptions | None = None) -> bytes:

@@ -1,0 +1,65 @@
+"""Entropy-constrained vector quantisation with learned probabilities (Chou, Lookabaugh and Gray 1989), one codebook.
+
+The index of a vector is argmin |x - c| - log2 p(c) / lambda; p is the softmax of learned logits. n = vectors, d = their
+length, c = codewords.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scenerep.compress.codebooks.learn import learn, nearest
+
+_DEAD = 1e-5
+_ROUNDS = 8
+
+
+class VectorQuantiser:
+    """codewords: [c, d]. logits: [c]. layer: [d, d] of SimVQ, else None, and then the codewords are learned."""
+
+    def __init__(self, vectors: Tensor, count: int, lambda_: float, seed: int, simvq: bool) -> None:
+        self.lambda_ = lambda_
+        self.base = learn(vectors, count, rounds=_ROUNDS, seed=seed)
+        self.layer = torch.eye(vectors.shape[1], requires_grad=True) if simvq else None
+        if not simvq:
+            self.base.requires_grad_()
+        index = nearest(vectors, self.codewords().detach())
+        counts = torch.bincount(index, minlength=len(self.base)).float() + 1e-3
+        self.logits = torch.log(counts / counts.sum()).requires_grad_()
+        self.index = index
+        self.refresh(vectors)
+
+    def codewords(self) -> Tensor:
+        return self.base if self.layer is None else self.base @ self.layer
+
+    def bits(self) -> Tensor:
+        """[c]: what each index costs by the learned probabilities."""
+        return -torch.log_softmax(self.logits, 0) / np.log(2)
+
+    def refresh(self, vectors: Tensor) -> None:
+        """Chooses the indices anew."""
+        with torch.no_grad():
+            self.index = nearest(vectors, self.codewords(), self.bits(), self.lambda_)
+
+    def revive(self, vectors: Tensor, rng: np.random.Generator) -> None:
+        """Codewords that nobody is likely to use get vectors drawn at random; SimVQ has no need of it."""
+        if self.layer is not None or not len(vectors):
+            return
+        with torch.no_grad():
+            dead = torch.softmax(self.logits, 0) < _DEAD
+            count = int(dead.sum())
+            if count:
+                self.base[dead] = vectors[torch.from_numpy(rng.integers(0, len(vectors), count))]
+                self.logits[dead] = self.logits.logsumexp(0) - float(np.log(len(dead)))
+
+    def masked(self, vectors: Tensor, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The vectors quantised, straight through; mean distance and mean bits per number, over the users [n]."""
+        chosen = self.codewords()[self.index]
+        count = users.sum() * vectors.shape[1]
+        distance = (torch.sqrt((vectors - chosen).square().sum(1) + 1e-12) * users).sum() / count
+        bits = (self.bits()[self.index] * users).sum() / count
+        # To the codeword and to the vector alike: both learn from the picture.
+        quantised = vectors + (chosen - vectors).detach() + (chosen - chosen.detach())
+        return quantised, distance, bits
