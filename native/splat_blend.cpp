@@ -57,7 +57,7 @@ void blend_tile(Frame& frame, const Picture& out, int tile, TileState& state) {
       }
       if (used == 0) continue;
       // Also where pixels only end: the backward pass must end them at the same place.
-      done |= static_cast<UnitMask>(UnitMask{used} << first);
+      done |= static_cast<UnitMask>(static_cast<UnitMask>(used) << first);
       uint32_t going = 0;
       for (int i = 0; i < kUnitsPerBlock; i++) {
         const int unit = first + i;
