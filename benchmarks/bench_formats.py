@@ -121,8 +121,8 @@ def reading(scene: Gaussians) -> list[dict[str, Any]]:
             ratio = statistics.median(run[2] / run[1] for run in runs)
             rows.append({
                 "format": label, "Gaussians": len(scene), "SH degree": 0 if name == "splat" else 3,
-                "bytes/Gaussian": file.stat().st_size / len(scene), "write s": write_seconds, "read s": seconds, "PSNR dB": None,
-                "PSNR in object dB": None, "memory / arrays": ratio,
+                "bytes/Gaussian": file.stat().st_size / len(scene), "write s": write_seconds, "read s": seconds,
+                "PSNR dB": None, "PSNR in object dB": None, "memory / arrays": ratio,
             })  # fmt: skip
             print(rows[-1], file=sys.stderr)
             file.unlink()
