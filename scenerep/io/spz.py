@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from scenerep.errors import SceneRepError
-from scenerep.io.axes import AXES, OURS, convert_axes
+from scenerep.io.axes import AXES, OURS, convert_axes, flip_axes
 from scenerep.io.packing import from_smallest_three, logits_from_bytes, opacity, smallest_three, to_bytes
 from scenerep.io.repair import finite_scene
 from scenerep.io.spz_container import MAGIC, Packed, pack_gzip, pack_streams, unpack
@@ -87,8 +87,9 @@ def read(data: bytes, file: str = "<spz>") -> Gaussians:
     positions, alphas, colours, scales, rotations, rest = packed.streams
     sh = np.empty((n, min(count, 15) + 1, 3), np.float32)
     sh[:, 0] = ((np.arange(256, dtype=np.float32) / 255 - 0.5) / _COLOUR_SCALE)[_rows(colours, 3)]
-    levels = (np.arange(256, dtype=np.float32) - 128) / 128
-    sh[:, 1:] = levels[np.frombuffer(rest, np.uint8).reshape(n, count, 3)[:, :15]]
+    # Arithmetic on uint8 straight into place; a lookup table would need an index of 8 bytes for each coefficient.
+    np.subtract(np.frombuffer(rest, np.uint8).reshape(n, count, 3)[:, :15], 128, out=sh[:, 1:], dtype=np.float32)
+    sh[:, 1:] *= np.float32(1 / 128)
     if packed.version == 1:
         means = np.frombuffer(positions, "<f2").astype(np.float32).reshape(n, 3)
     else:
@@ -103,8 +104,8 @@ def read(data: bytes, file: str = "<spz>") -> Gaussians:
     metadata: dict[str, object] = {"spz_version": packed.version}
     if packed.sh_degree > 3:
         metadata["dropped_sh_degree"] = packed.sh_degree
-    scene = finite_scene(arrays, metadata, bool(packed.flags & _ANTIALIASED))
-    return convert_axes(scene, AXES["spz"], OURS)
+    flip_axes(arrays, AXES["spz"], OURS)
+    return finite_scene(arrays, metadata, bool(packed.flags & _ANTIALIASED))
 
 
 def looks_like(data: bytes) -> bool:
