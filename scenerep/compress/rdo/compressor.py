@@ -58,7 +58,7 @@ _FIRST_BYTES = 20  # of a Gaussian, before anything was decided
 # Without photographs nothing is trained afterwards, and the views that matter are not known. Errors of neighbours
 # that have the same sign (less view-dependent colour, less opacity) were measured at 3 to 16 times what the curvature
 # says; and a few Gaussians near to a camera that nobody will use must not set the steps for all.
-_ALONE = {"caution": 30.0, "remaining": 3.0, "outliers": 0.99}
+_ALONE: dict[str, Any] = {"caution": 30.0, "remaining": 3.0, "outliers": 0.99}
 
 _REMOVALS_SHARE = 0.6  # of the loss allowed, for the rounds; the rest is for steps and rounding
 
