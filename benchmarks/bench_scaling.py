@@ -62,6 +62,19 @@ def curve(frames: int) -> list[dict[str, Any]]:
     return rows
 
 
+def linearity(rows: list[dict[str, Any]]) -> str:
+    """The times as a sum of one share per pair and one per Gaussian: least squares of the relative errors."""
+    times = np.array([row["forward_backward_ms"] for row in rows])
+    sizes = np.array([(row["pairs_millions"], row["gaussians"] / 1e6) for row in rows])
+    relative = sizes / times[:, None]
+    share = np.linalg.lstsq(relative, np.ones(len(rows)), rcond=None)[0]
+    error = relative @ share - 1
+    return (
+        f"forward + backward = {share[0]:.2f} ms a million pairs + {share[1]:.0f} ms a million Gaussians, "
+        f"which misses the rows by {100 * error.min():+.0f} to {100 * error.max():+.0f} %"
+    )
+
+
 def train_steps(count: int, width: int, height: int, steps: int = 3) -> None:
     from bench_train_step import measure
 
@@ -148,7 +161,7 @@ def main() -> None:
     for name, measure in (("scaling", lambda: curve(args.frames)), ("memory", memory)):
         if args.only in (None, "curve" if name == "scaling" else "memory"):
             rows = measure()
-            write_results(name, rows)
+            write_results(name, rows, linearity(rows) if name == "scaling" else "")
             print(markdown(rows))
 
 

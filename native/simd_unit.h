@@ -4,9 +4,6 @@
 #pragma once
 
 #include "simd.h"
-#if defined(__aarch64__)
-#include <arm_neon.h>
-#endif
 
 namespace scenerep {
 
@@ -62,7 +59,7 @@ SR_INLINE fu reciprocal(fu a) {  // relative error below 2^-22: 12 bits and one 
   return (vf)_mm256_fmadd_ps(r, _mm256_fnmadd_ps(x, r, _mm256_set1_ps(1.0f)), r);
 }
 #else
-#if defined(__aarch64__)
+#if SCENEREP_SIMD_NEON
 SR_INLINE fu fma(fu a, fu b, fu c) { return (vf)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v); }
 SR_INLINE fu fnma(fu a, fu b, fu c) { return (vf)vfmsq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v); }
 #else
@@ -75,7 +72,7 @@ SR_INLINE fu round_to_nearest(fu a) {  // exact for |a| < 2^22, as in simd.h
   const vf magic = 12582912.0f - vf{};
   return (a.v + magic) - magic;
 }
-#if defined(__SSE2__)
+#if SCENEREP_SIMD_SSE2
 SR_INLINE uint32_t bits(mu a) { return static_cast<uint32_t>(_mm_movemask_ps((__m128)a.v)); }
 #else
 SR_INLINE uint32_t bits(mu a) {
