@@ -31,7 +31,7 @@ _LAMBDA = {"low": 0.02, "medium": 0.005, "high": 0.0015, "near-lossless": 0.0005
 _BANDS = 10.0  # weight of the bands' masks against that of the Gaussians'
 _RATE_FROM, _COOL_FROM = 1 / 3, 0.8
 _REFRESH, _REVIVE, _REMOVE = 50, 100, 50  # steps; the paper refreshes every 10 of 15,000 and revives every 1000
-_CODEWORDS, _PER_CODEWORD = 8192, 32
+_CODEWORDS, _PER_CODEWORD = 8192, 128
 
 
 def compress(job: Job, config: RdoGaussianConfig) -> Generator[Event]:

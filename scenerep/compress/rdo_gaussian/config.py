@@ -13,7 +13,7 @@ class RdoGaussianConfig:
 
     codewords: int | None = None
     """Size of the codebooks of scale, rotation and colour; those of SH bands have half of it. By default 8192, as in
-    the paper, or a 32nd of the Gaussians if that is less."""
+    the paper, or a 128th of the Gaussians if that is less."""
     vq_lambda: float = 256.0
     """How much a unit of distance counts against a bit when a codeword is chosen."""
     simvq: bool = False

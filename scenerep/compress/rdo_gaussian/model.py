@@ -157,4 +157,4 @@ class Masked:
 
     def _optimiser(self) -> torch.optim.Optimizer:
         tensors = [*self.params.values(), self.gaussian_mask, self.band_mask, *self._vq_params()]
-        return torch.optim.Adam([{"params": [t], "lr": 1e-4} for t in tensors], eps=1e-15, fused=True)
+        return torch.optim.Adam([{"params": [t], "lr": 1e-4} for t in tensors], eps=1e-15)

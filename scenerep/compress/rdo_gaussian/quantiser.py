@@ -14,6 +14,7 @@ from scenerep.compress.codebooks.learn import learn, nearest
 
 _DEAD = 1e-5
 _ROUNDS = 8
+_SAMPLE = 1 << 15  # vectors that the codebook starts from
 
 
 class VectorQuantiser:
@@ -21,7 +22,8 @@ class VectorQuantiser:
 
     def __init__(self, vectors: Tensor, count: int, lambda_: float, seed: int, simvq: bool) -> None:
         self.lambda_ = lambda_
-        self.base = learn(vectors, count, rounds=_ROUNDS, seed=seed)
+        drawn = torch.from_numpy(np.random.default_rng(seed).permutation(len(vectors))[:_SAMPLE])
+        self.base = learn(vectors[drawn], count, rounds=_ROUNDS, seed=seed)
         self.layer = torch.eye(vectors.shape[1], requires_grad=True) if simvq else None
         if not simvq:
             self.base.requires_grad_()
@@ -56,10 +58,12 @@ class VectorQuantiser:
 
     def masked(self, vectors: Tensor, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The vectors quantised, straight through; mean distance and mean bits per number, over the users [n]."""
-        chosen = self.codewords()[self.index]
+        # The gradient of an embedding adds up faster than that of indexing.
+        chosen = torch.nn.functional.embedding(self.index, self.codewords())
         count = users.sum() * vectors.shape[1]
         distance = (torch.sqrt((vectors - chosen).square().sum(1) + 1e-12) * users).sum() / count
-        bits = (self.bits()[self.index] * users).sum() / count
+        uses = torch.bincount(self.index[users], minlength=len(self.base))
+        bits = (self.bits() * uses).sum() / count
         # To the codeword and to the vector alike: both learn from the picture.
         quantised = vectors + (chosen - vectors).detach() + (chosen - chosen.detach())
         return quantised, distance, bits
