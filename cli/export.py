@@ -13,7 +13,7 @@ from scenerep.cli.sources import Source, open_source
 from scenerep.formats import format_of_name
 from scenerep.meshes.config import MeshConfig
 
-Kind = Literal["auto", "ply", "compressed.ply", "spz", "sog", "splat", "glb", "mesh", "points"]
+Kind = Literal["auto", "ply", "compressed.ply", "spz", "sog", "splat", "glb", "srz", "mesh", "points"]
 
 
 def export_command(
@@ -32,8 +32,8 @@ def export_command(
     Args:
         source: A run's folder, a scene file of any format, a SOG folder, a point cloud or a COLMAP model.
         out: The file to write; its ending names the format: .ply, .compressed.ply, .spz, .sog (or meta.json for a
-            folder), .splat, .glb. A mesh is written to .obj, and to mesh.glb, mesh.ply, NAME.mesh.glb, NAME.mesh.ply;
-            points to points.ply and NAME.points.ply.
+            folder), .splat, .glb, .srz. A mesh is written to .obj, and to mesh.glb, mesh.ply, NAME.mesh.glb,
+            NAME.mesh.ply; points to points.ply and NAME.points.ply.
         format: What to write, whatever the file's name.
         spz_version: 3 for gzip, which more tools read, or 4 for zstd.
         data: A capture whose cameras make the mesh, the decimation and the direction of up. Default: the run's own.

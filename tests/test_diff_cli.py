@@ -129,6 +129,13 @@ def test_points_become_gaussians(tmp_path: Path, capsys: pytest.CaptureFixture[s
         np.testing.assert_allclose(scene.means[order], points.xyz[np.argsort(points.xyz[:, 0])], atol=1e-5)
 
 
+def test_every_written_format_can_be_forced(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (key for key, entry in FORMATS.items() if entry.writer):
+        out = file.with_name(f"{name}.bin")
+        run(capsys, "export", file, out, "--format", name, "--json")
+        assert read_scene(out).metadata["format"] == name
+
+
 def test_sog_folder(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = file.with_name("sog")
     run(capsys, "export", file, folder / "meta.json", "--json")
