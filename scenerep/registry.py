@@ -53,6 +53,11 @@ COMPRESSORS = {
         "scenerep.compress.rdo.config:RdoConfig",
         "scenerep.compress.rdo.compressor:compress",
     ),
+    "compgs": Compressor(
+        "CompGS: primitives predicted from anchors and residuals, trained under L + lambda R with an entropy model",
+        "scenerep.compress.compgs.config:CompgsConfig",
+        "scenerep.compress.compgs.compressor:compress",
+    ),
 }
 
 

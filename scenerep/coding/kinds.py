@@ -45,6 +45,7 @@ class Kind:
 
 KINDS = {
     KIND_SPLATS: Kind("splats", ""),
+    3: Kind("anchors", "scenerep.coding.anchored:decode"),
 }
 
 

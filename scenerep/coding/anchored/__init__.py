@@ -5,6 +5,6 @@ from __future__ import annotations
 
 from scenerep.coding.anchored.bake import bake
 from scenerep.coding.anchored.scene import AnchoredSplats, Grid, Layout
-from scenerep.coding.anchored.stream import decode_anchored, encode_anchored
+from scenerep.coding.anchored.file import decode, decode_anchored, encode_anchored
 
-__all__ = ["AnchoredSplats", "Grid", "Layout", "bake", "decode_anchored", "encode_anchored"]
+__all__ = ["AnchoredSplats", "Grid", "Layout", "bake", "decode", "decode_anchored", "encode_anchored"]

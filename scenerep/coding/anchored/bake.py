@@ -15,11 +15,10 @@ from scenerep.scenes import Gaussians
 _ROWS = 4096  # anchors at a time
 _LOG_LIMIT = 30.0  # of log scales and the reach: e^30 is beyond any scene
 _LIMIT = 1e6  # of a logit, a colour, an offset in units of the reach
-_LEAST_LOGIT = -np.log(254.0)  # opacity 1/255: below it nothing is drawn
 
 
 def bake(scene: AnchoredSplats) -> Gaussians:
-    """The coupled primitives that can be seen at all (opacity >= 1/255), anchor after anchor."""
+    """The coupled primitives, anchor after anchor. Those that have faded stay: which they are is a matter of rounding."""
     parts = [_bake_rows(scene, slice(i, i + _ROWS)) for i in range(0, max(len(scene), 1), _ROWS)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Gaussians(**arrays, antialiased=scene.antialiased, metadata=dict(scene.metadata))
@@ -54,5 +53,4 @@ def _bake_rows(scene: AnchoredSplats, rows: slice) -> dict[str, np.ndarray]:
         "opacity_logits": y[:, 9],
         "sh": rgb_from_ycocg(y[:, GEOMETRY:].reshape(len(y), -1, 3)),
     }
-    visible = y[:, 9] >= _LEAST_LOGIT
-    return {name: a[visible].astype(np.float32) for name, a in arrays.items()}
+    return {name: a.astype(np.float32) for name, a in arrays.items()}

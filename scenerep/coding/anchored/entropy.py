@@ -25,10 +25,13 @@ _MEAN_LIMIT = 2.0**22
 @dataclass(frozen=True)
 class Prediction:
     """means, int32: nearest integers of the predicted means. classes, int32 in 0 .. SIGMAS * FRACTIONS - 1: the
-    standard deviation, and on which side of the integer the mean lies."""
+    standard deviation, and on which side of the integer the mean lies. count and fine: as `encode_conditional` takes
+    them."""
 
     means: np.ndarray
     classes: np.ndarray
+    count: int = SIGMAS * FRACTIONS
+    fine: int = FRACTIONS
 
 
 def predict(weights: dict[str, np.ndarray], name: str, given: np.ndarray) -> Prediction:

@@ -21,8 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scenerep.coding.anchored import AnchoredSplats, Grid, Layout
-from scenerep.coding.anchored.file import encode_file
+from scenerep.coding.anchored import AnchoredSplats, Grid, Layout, encode_anchored
 from scenerep.compress.base import Job
 from scenerep.compress.compgs.config import CompgsConfig
 from scenerep.compress.compgs.exchange import camera_reach, loss_per_error
@@ -35,6 +34,7 @@ from scenerep.compress.rdo.decide import LAMBDA_UNIT
 from scenerep.compress.rdo.trainable import GaussianTrainable
 from scenerep.errors import ConfigError
 from scenerep.events import Compressed, Densified, Encoded, Event
+from scenerep.scenes import Gaussians
 from scenerep.splats.model import Model
 from scenerep.splats.schedule import Rates
 
@@ -144,7 +144,7 @@ class _Work:
         model.remove(gone)
         self.plain.refresh()
 
-    def _normalised(self):
+    def _normalised(self) -> Gaussians:
         """The scene in canonical form, which its parameters take on as well."""
         model = self.plain.model
         scene = canonical_scene(self.plain.scene(), True)
@@ -180,7 +180,7 @@ class _Work:
     def _coded(self) -> tuple[bytes, AnchoredSplats]:
         assert self.anchored is not None
         scene = self.anchored.integers(self.job.scene.antialiased, self.job.metadata)
-        return encode_file(scene), scene
+        return encode_anchored(scene), scene
 
     def _encoded(self) -> Encoded:
         data, scene = self._coded()
