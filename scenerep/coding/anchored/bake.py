@@ -18,7 +18,7 @@ _LIMIT = 1e6  # of a logit, a colour, an offset in units of the reach
 
 
 def bake(scene: AnchoredSplats) -> Gaussians:
-    """The coupled primitives, anchor after anchor. Those that have faded stay: which they are is a matter of rounding."""
+    """All coupled primitives, anchor after anchor; those that have faded too: which these are is a matter of rounding."""
     parts = [_bake_rows(scene, slice(i, i + _ROWS)) for i in range(0, max(len(scene), 1), _ROWS)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Gaussians(**arrays, antialiased=scene.antialiased, metadata=dict(scene.metadata))
@@ -31,8 +31,10 @@ def predict_primitives(scene: AnchoredSplats, rows: slice) -> np.ndarray:
         for name, array in scene.weights.items()
         if name.startswith("prediction.")
     }
-    reference = np.repeat(scene.reference[rows], scene.layout.coupled, axis=0)
-    x = np.concatenate([reference, scene.residual[rows].reshape(-1, scene.layout.residual)], axis=1).astype(np.float64)
+    steps = scene.embedding_steps.astype(np.float64)
+    reference = np.repeat(scene.reference[rows] * steps[0], scene.layout.coupled, axis=0)
+    residual = scene.residual[rows].reshape(-1, scene.layout.residual) * steps[1]
+    x = np.concatenate([reference, residual], axis=1)
     h = np.maximum(x @ w["fuse"] + w["fuse_bias"], 0)
     h = h + np.maximum(h @ w["deepen"] + w["deepen_bias"], 0)
     return np.clip(x @ w["skip"] + h @ w["head"] + w["bias"], -_LIMIT, _LIMIT)
@@ -51,6 +53,6 @@ def _bake_rows(scene: AnchoredSplats, rows: slice) -> dict[str, np.ndarray]:
         "log_scales": np.clip(deviation + y[:, 3:6], -_LOG_LIMIT, _LOG_LIMIT),
         "quats": np.concatenate([1 - s, g], axis=1) / (1 + s),
         "opacity_logits": y[:, 9],
-        "sh": rgb_from_ycocg(y[:, GEOMETRY:].reshape(len(y), -1, 3)),
+        "sh": rgb_from_ycocg(y[:, GEOMETRY:].reshape(len(y), (y.shape[1] - GEOMETRY) // 3, 3)),
     }
     return {name: a.astype(np.float32) for name, a in arrays.items()}

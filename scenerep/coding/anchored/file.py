@@ -14,7 +14,7 @@ import numpy as np
 from scenerep import __version__
 from scenerep.coding.anchored.bake import bake
 from scenerep.coding.anchored.entropy import Prediction, predict
-from scenerep.coding.anchored.scene import WEIGHT_LIMIT, AnchoredSplats, Grid, Layout
+from scenerep.coding.anchored.scene import STEP_LIMIT, WEIGHT_LIMIT, AnchoredSplats, Grid, Layout
 from scenerep.coding.cells import decode_cell, encode_cell
 from scenerep.coding.chunked import ChunkedFile, write_chunked
 from scenerep.coding.conditional import ConditionalError, decode_conditional, encode_conditional
@@ -25,7 +25,7 @@ from scenerep.errors import SceneRepError
 KIND = 3
 HEAD, POSITIONS = "anchors", "positions"
 _NAMES = ("weights", "reference-hyper", "reference", "scales", "residual-hyper", "residual")
-_HEAD = struct.Struct("<I9B3x3d3dff6f")
+_HEAD = struct.Struct("<I9B3x3d3dff8f")
 _ARRAYS = ("positions", "reference", "scales", "residual", "reference_hyper", "residual_hyper")
 
 # As in a file of plain Gaussians: a small file cannot ask for much memory.
@@ -39,6 +39,7 @@ def sort_anchors(scene: AnchoredSplats) -> AnchoredSplats:
     return AnchoredSplats(
         scene.layout,
         scene.grid,
+        scene.embedding_steps,
         scene.scale_steps,
         weights=scene.weights,
         antialiased=scene.antialiased,
@@ -102,7 +103,8 @@ def decode_anchored(content: ChunkedFile) -> AnchoredSplats:
         return AnchoredSplats(
             layout,
             grid,
-            steps,
+            steps[:2],
+            steps[2:],
             _read_positions(content, n, grid.depth),
             reference,
             scales,
@@ -167,7 +169,8 @@ def _unpack_weights(values: np.ndarray, layout: Layout) -> dict[str, np.ndarray]
 def _pack_head(scene: AnchoredSplats) -> bytes:
     grid = scene.grid
     sizes = [*scene.layout.to_dict().values(), grid.depth]
-    numbers = [*grid.origin, *grid.centre, grid.position, grid.radius, *scene.scale_steps.tolist()]
+    numbers = [*grid.origin, *grid.centre, grid.position, grid.radius]
+    numbers += [*scene.embedding_steps.tolist(), *scene.scale_steps.tolist()]
     return _HEAD.pack(len(scene), *sizes, *numbers)
 
 
@@ -180,13 +183,13 @@ def _read_head(content: ChunkedFile) -> tuple[int, Layout, Grid, np.ndarray]:
     numbers = values[9:]
     try:
         layout = Layout(*sizes)
-        origin, centre = (float(x) for x in numbers[:3]), (float(x) for x in numbers[3:6])
-        grid = Grid(tuple(origin), numbers[6], depth, tuple(centre), numbers[7])  # type: ignore[arg-type]
+        origin, centre = (numbers[0], numbers[1], numbers[2]), (numbers[3], numbers[4], numbers[5])
+        grid = Grid(origin, numbers[6], depth, centre, numbers[7])
     except SceneRepError as error:
         raise content.fault(HEAD, "a usable layout and grid", error.message, 4) from error
     steps = np.array(numbers[8:], np.float32)
-    if not np.all(np.isfinite(steps) & (steps > 0)):
-        raise content.fault(HEAD, "positive steps of the scales", str(steps.tolist()), _HEAD.size - 24)
+    if not np.all((steps > 0) & (steps < STEP_LIMIT)):
+        raise content.fault(HEAD, f"positive steps below {STEP_LIMIT:g}", str(steps.tolist()), _HEAD.size - 32)
     room = PRIMITIVES_PER_BYTE * sum(map(len, content.chunks.values()))
     if n * layout.coupled != content.count or content.count > room or layout.sh_degree != content.sh_degree:
         found = f"{n} x {layout.coupled} of degree {layout.sh_degree}, at most {room}"

@@ -7,7 +7,7 @@ are predicted for a primitive.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from scenerep.errors import ConfigError, SceneRepError
 WEIGHT_LIMIT = 1 << 15
 PREDICTION_BITS = 11
 """A weight of the prediction is its integer / 2^11."""
+STEP_LIMIT = 1e4
 ENTROPY_BITS = 8
 """A weight of the entropy model is its integer / 2^8."""
 
@@ -51,7 +52,7 @@ class Layout:
     sh_degree: int = 3
     """Of the primitives."""
 
-    LIMITS = {
+    LIMITS: ClassVar = {
         "coupled": (1, 32),
         "reference": (1, 64),
         "residual": (1, 32),
@@ -131,7 +132,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class AnchoredSplats:
-    """Integers (int32), and the steps of the scales (float32 [6]).
+    """Integers (int32), and the steps (float32) of reference and residual embeddings [2] and of the scales [6].
 
     positions [n, 3] on the grid; reference [n, C]; scales [n, 6] in steps; residual [n, K, G]; reference_hyper [n, .]
     and residual_hyper [n, K * .]; weights by the names and shapes of the layout.
@@ -139,6 +140,7 @@ class AnchoredSplats:
 
     layout: Layout
     grid: Grid
+    embedding_steps: np.ndarray
     scale_steps: np.ndarray
     positions: np.ndarray
     reference: np.ndarray
@@ -167,10 +169,11 @@ class AnchoredSplats:
             raise SceneRepError("AnchoredSplats.weights are not those of the layout")
         weights = {name: _integers(name, self.weights[name], shape, WEIGHT_LIMIT) for name, shape in expected.items()}
         object.__setattr__(self, "weights", weights)
-        steps = np.asarray(self.scale_steps, np.float32)
-        if steps.shape != (SCALES,) or not np.all(np.isfinite(steps) & (steps > 0)):
-            raise SceneRepError("AnchoredSplats.scale_steps are not six positive numbers")
-        object.__setattr__(self, "scale_steps", steps)
+        for name, count in (("embedding_steps", 2), ("scale_steps", SCALES)):
+            steps = np.asarray(getattr(self, name), np.float32)
+            if steps.shape != (count,) or not np.all((steps > 0) & (steps < STEP_LIMIT)):
+                raise SceneRepError(f"AnchoredSplats.{name} are not {count} positive numbers below {STEP_LIMIT:g}")
+            object.__setattr__(self, name, steps)
 
     def __len__(self) -> int:
         """Anchors."""

@@ -88,7 +88,7 @@ class _Work:
                 self.plain = GaussianTrainable(Model.from_state(saved.arrays, 0), self._rates, job.scene.antialiased)
                 self.plain.load(saved.arrays)
             else:
-                self._restore(saved.arrays, state["grid"])
+                self._restore(saved.arrays, state["grid"], state["embedding_steps"])
         self.tuning = FineTuning(job.views, job.scene.antialiased, job.seconds, job.steps, job.seed, position)
 
     def events(self) -> Iterator[Event]:
@@ -200,16 +200,17 @@ class _Work:
             arrays = self.plain.model.state() | self.plain.state()
         else:
             grid = self.anchored.grid
-            state["grid"] = dataclasses.asdict(grid)
+            state["grid"], state["embedding_steps"] = dataclasses.asdict(grid), self.anchored.embedding_steps
             arrays = {f"net.{name}": p.detach().numpy() for name, p in self.anchored.named_parameters()}
             arrays |= {"positions": self.anchored.positions, "random": self.random.get_state().numpy()}
             arrays |= self.adam.state()
         self.job.save(self.tuning.at.step, arrays, state)
 
-    def _restore(self, arrays: dict[str, np.ndarray], grid: dict[str, Any]) -> None:
-        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in grid.items()}
+    def _restore(self, arrays: dict[str, np.ndarray], grid: dict[str, Any], steps: dict[str, float]) -> None:
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in grid.items()}
         scales = np.zeros((len(arrays["positions"]), 6))
         self.anchored = AnchoredModel(self.layout, Grid(**fields), arrays["positions"], scales, self.job.seed)
+        self.anchored.embedding_steps = steps
         with torch.no_grad():
             for name, p in self.anchored.named_parameters():
                 p.copy_(torch.from_numpy(arrays[f"net.{name}"]))

@@ -42,7 +42,7 @@ def gaussian_bits(x: Tensor, mean: Tensor, log2_sigma: Tensor) -> Tensor:
 class Chosen:
     """Numbers of some anchors, m of them: as they are, and rounded with gradients that pass through.
 
-    reference [m, C], residual [m, K, G] and scales [m, 6] are counted in steps; `places` [m, 3] are those of the anchors.
+    reference [m, C], residual [m, K, G] and scales [m, 6] are counted in steps; `places` [m, 3] of the anchors.
     """
 
     places: Tensor
@@ -67,7 +67,9 @@ class AnchoredModel(nn.Module):
         self.layout, self.grid, self.positions = layout, grid, positions
         n, k = len(positions), layout.coupled
         random = torch.Generator().manual_seed(seed)
-        self.register_buffer("anchors", torch.tensor(grid.world(positions), dtype=torch.float32))
+        self.anchors = torch.tensor(grid.world(positions), dtype=torch.float32)
+        # What a step is to the networks, whose inputs are then of unit size; as the start sets them.
+        self.embedding_steps = {"reference": 1.0, "residual": 1.0}
         self.reference = nn.Parameter(torch.zeros(n, layout.reference))
         self.residual = nn.Parameter(torch.zeros(n, k, layout.residual))
         self.scales = nn.Parameter(torch.tensor(scales, dtype=torch.float32))
@@ -91,12 +93,11 @@ class AnchoredModel(nn.Module):
 
     def chosen(self, rows: Tensor | None = None) -> Chosen:
         """The numbers of some anchors, by default of all."""
-        raw = (self.reference, self.residual, self.scales)
+        places, f, g, scales = self.anchors, self.reference, self.residual, self.scales
         if rows is not None:
-            raw = tuple(t[rows] for t in raw)
-        places = self.anchors if rows is None else self.anchors[rows]
-        raw = (*raw[:2], raw[2] / self.log_steps.exp())
-        return Chosen(places, *raw, *(straight_round(t) for t in raw))
+            places, f, g, scales = places[rows], f[rows], g[rows], scales[rows]
+        s = scales / self.log_steps.exp()
+        return Chosen(places, f, g, s, straight_round(f), straight_round(g), straight_round(s))
 
     def predict(self, at: Chosen) -> Tensor:
         """[m, K, D]: what `predict_primitives` gives. An anchor's share of the first layers is computed once."""
@@ -104,11 +105,12 @@ class AnchoredModel(nn.Module):
         w = {name: self._rounded(f"prediction.{name}") for name in ("skip", "fuse", "deepen", "head")}
         b = {name: self._rounded(f"prediction.{name}") for name in ("fuse_bias", "deepen_bias", "bias")}
         shape = (*at.residual.shape[:2], -1)
-        own = at.residual_hat.reshape(-1, self.layout.residual)
-        fused = at.reference_hat @ w["fuse"][:c] + b["fuse_bias"]
+        reference = at.reference_hat * self.embedding_steps["reference"]
+        own = at.residual_hat.reshape(-1, self.layout.residual) * self.embedding_steps["residual"]
+        fused = reference @ w["fuse"][:c] + b["fuse_bias"]
         h = torch.relu((own @ w["fuse"][c:]).reshape(shape) + fused[:, None]).reshape(len(own), -1)
         h = h + torch.relu(torch.addmm(b["deepen_bias"], h, w["deepen"]))
-        shared = at.reference_hat @ w["skip"][:c] + b["bias"]
+        shared = reference @ w["skip"][:c] + b["bias"]
         return torch.addmm(own @ w["skip"][c:], h, w["head"]).reshape(shape) + shared[:, None]
 
     def gaussians(self) -> list[Tensor]:
@@ -141,7 +143,7 @@ class AnchoredModel(nn.Module):
         hyper = {}
         for name, x in (("reference", at.reference), ("residual", g)):
             z = self.hyper(name, x)
-            mean, sigma = self.analysis[f"{name}_prior"]
+            mean, sigma = self.analysis[f"{name}_prior"].unbind()
             total = total + gaussian_bits(noisy(z), mean, sigma).sum()
             hyper[name] = straight_round(z)
         for name, given, x in (
@@ -155,6 +157,7 @@ class AnchoredModel(nn.Module):
 
     def hyper(self, name: str, x: Tensor) -> Tensor:
         """The hyper-prior of embeddings x, before it is rounded."""
+        x = x * self.embedding_steps[name]
         return nn.functional.leaky_relu(x @ self.analysis[f"{name}_in"]) @ self.analysis[f"{name}_out"]
 
     def distribution(self, name: str, given: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,6 +181,7 @@ class AnchoredModel(nn.Module):
         return AnchoredSplats(
             self.layout,
             self.grid,
+            np.array([self.embedding_steps["reference"], self.embedding_steps["residual"]]),
             steps.numpy(),
             self.positions,
             reference.numpy().astype(np.int32),

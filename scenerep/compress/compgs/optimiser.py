@@ -9,6 +9,7 @@ from scenerep.compress.compgs.model import AnchoredModel
 
 # Embeddings and scales are counted in steps of the quantiser or natural logarithms, weights in about units of 1/width.
 _RATES = {"reference": 0.03, "residual": 0.03, "scales": 0.01, "log_steps": 0.005, "weights": 1e-3, "analysis": 3e-3}
+_SHARE = 0.3
 
 
 class AnchoredAdam:
@@ -16,7 +17,10 @@ class AnchoredAdam:
 
     def __init__(self, model: AnchoredModel) -> None:
         self._names = [name for name, _ in model.named_parameters()]
-        self._rates = [_RATES[name.partition(".")[0]] for name in self._names]
+        # An embedding of many steps has as far to go as one of few.
+        size = {name: max(1.0, _SHARE / step) for name, step in model.embedding_steps.items()}
+        kinds = [name.partition(".")[0] for name in self._names]
+        self._rates = [_RATES[kind] * size.get(kind, 1.0) for kind in kinds]
         groups = [{"params": [p], "lr": rate} for (_, p), rate in zip(model.named_parameters(), self._rates)]
         self._adam = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
 

@@ -64,12 +64,13 @@ def start(scene: Gaussians, h: Arrays, layout: Layout, lambda_: float, seed: int
     scales = np.concatenate([reach, deviation], axis=1)
 
     o = x["opacities"][members]
+    logits = scene.opacity_logits[members][..., None].clip(_FADED, -_FADED)
     slope = np.maximum(o * (1 - o), 1e-6)  # of the opacity by its logit
     columns = [
         (offsets / np.exp(reach)[:, None], h["positions"][members] * np.exp(2 * reach)[:, None]),
         (log_scales - deviation[:, None], h["log_scales"][members]),
         (x["rotations"][members], h["rotations"][members]),
-        (scene.opacity_logits[members][..., None].clip(_FADED, -_FADED), (h["opacities"][members] * slope**2)[..., None]),
+        (logits, (h["opacities"][members] * slope**2)[..., None]),
         (x["colours"][members] / C0, h["colours"][members] * C0**2),
         (_flat(x["sh"][members], layout), _flat(h["sh"][members], layout)),
     ]
@@ -111,13 +112,13 @@ def _linear_start(model: AnchoredModel, target: Target, lambda_: float) -> None:
             found = found + np.round(embedding) @ basis.T * scale
         getattr(model, name).copy_(torch.tensor(embedding.reshape(getattr(model, name).shape), dtype=torch.float32))
         rows = slice(0, c) if name == "reference" else slice(c, c + g)
-        model.weights["prediction_skip"][rows] = torch.tensor(basis.T * scale / unit, dtype=torch.float32)
-        # Hidden neurons and hyper-priors take embeddings of about unit size.
-        spread = float(np.sqrt((embedding**2).mean())) + 1e-3
-        model.weights["prediction_fuse"][rows] /= spread
-        model.analysis[f"{name}_in"] /= spread
-        for net in ("scales", "residual") if name == "reference" else ():
-            model.weights[f"{net}_hidden"][:c] /= spread
+        spread = max(float(np.sqrt((embedding**2).mean())), 0.1)
+        model.embedding_steps[name] = float(np.float32(1 / spread))
+        skip = basis.T * scale * spread / unit
+        model.weights["prediction_skip"][rows] = torch.tensor(skip, dtype=torch.float32)
+        if name == "reference":  # the entropy model takes integers
+            for net in ("scales", "residual"):
+                model.weights[f"{net}_hidden"][:c] /= spread
     model.weights["prediction_bias"].copy_(torch.tensor(mean / unit, dtype=torch.float32)[None])
 
 
