@@ -18,7 +18,7 @@ _LIMIT = 1e6  # of a logit, a colour, an offset in units of the reach
 
 
 def bake(scene: AnchoredSplats) -> Gaussians:
-    """All coupled primitives, anchor after anchor; those that have faded too: which these are is a matter of rounding."""
+    """All coupled primitives, anchor after anchor; faded ones too, since which these are depends on rounding."""
     parts = [_bake_rows(scene, slice(i, i + _ROWS)) for i in range(0, max(len(scene), 1), _ROWS)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Gaussians(**arrays, antialiased=scene.antialiased, metadata=dict(scene.metadata))
