@@ -65,4 +65,5 @@ NB_MODULE(SCENEREP_MODULE, m) {
   scenerep::bind_adam(m);
   scenerep::bind_noise(m);
   scenerep::bind_coding(m);
+  scenerep::bind_conditional(m);
 }

@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 namespace scenerep {
@@ -19,5 +20,6 @@ void bind_loss(nb::module_& m);
 void bind_adam(nb::module_& m);
 void bind_noise(nb::module_& m);
 void bind_coding(nb::module_& m);
+void bind_conditional(nb::module_& m);
 
 }  // namespace scenerep

@@ -63,6 +63,11 @@ COMPRESSORS = {
         "scenerep.compress.light_gaussian.config:LightGaussianConfig",
         "scenerep.compress.light_gaussian.compressor:compress",
     ),
+    "compgs": Compressor(
+        "CompGS: primitives predicted from anchors and residuals, trained under L + lambda R with an entropy model",
+        "scenerep.compress.compgs.config:CompgsConfig",
+        "scenerep.compress.compgs.compressor:compress",
+    ),
 }
 
 

@@ -48,6 +48,7 @@ KIND_CODEBOOKS = 2
 KINDS = {
     KIND_SPLATS: Kind("splats", ""),
     KIND_CODEBOOKS: Kind("codebooks", "scenerep.coding.codebook_splats:decode_codebooks"),
+    3: Kind("anchors", "scenerep.coding.anchored:decode"),
 }
 
 
