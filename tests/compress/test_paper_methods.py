@@ -69,6 +69,7 @@ def test_rdo_gaussian(known: Gaussians, capture: Capture, simvq: bool) -> None:
     assert found.metadata["method"]["codebooks"]["scale"]["codewords"] <= 64
 
 
+@pytest.mark.slow
 def test_a_larger_lambda_leaves_fewer(known: Gaussians, capture: Capture) -> None:
     """The masks need some 220 steps of Adam to fall from 0 to the threshold."""
     few, many = (
