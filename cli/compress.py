@@ -89,7 +89,8 @@ def compress(method: str, options: CompressOptions, config: Any) -> int:
         else:
             display.finish()
     if interrupts.requested and not data:
-        say("interrupted; the same command goes on from here")
+        kept = job.saved() is not None
+        say("interrupted; " + ("the same command goes on from here" if kept else "the same command starts anew"))
         return EXIT_INTERRUPTED
     write_bytes(options.out, data, overwrite=options.overwrite)
     job.clear()

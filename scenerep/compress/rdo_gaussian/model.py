@@ -69,7 +69,7 @@ class Masked:
         return torch.ones(len(self.gaussian_mask), dtype=torch.bool)
 
     def function(self) -> tuple[Sequence[Tensor], Tensor | None]:
-        """What is drawn, and what is added to the loss: masks, distances of the quantisation, bits."""
+        """What is drawn, and what is added to the loss: masks and bits."""
         soft = torch.sigmoid(self.gaussian_mask)
         on = soft.detach() > THRESHOLD
         passed = soft - soft.detach()  # 0, with the gradient of the mask
@@ -80,9 +80,8 @@ class Masked:
                 users = self.users(attribute)
                 quantiser = self.quantisers[attribute]
                 if users.any():
-                    shown, distance, bits = quantiser.masked(values, users)
-                    values = shown
-                    extra = extra + distance + (bits / quantiser.lambda_ if self.with_rate else 0)
+                    values, bits = quantiser.masked(values, users)
+                    extra = extra + (bits / quantiser.lambda_ if self.with_rate else 0)
             parts[attribute] = values
         log_scales = parts["scale"] + passed[:, None]  # scales are multiplied by the mask: d log s / d mask = 1
         logits = self.params["opacity_logits"]

@@ -6,6 +6,8 @@ length, c = codewords.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -56,14 +58,36 @@ class VectorQuantiser:
                 self.base[dead] = vectors[torch.from_numpy(rng.integers(0, len(vectors), count))]
                 self.logits[dead] = self.logits.logsumexp(0) - float(np.log(len(dead)))
 
-    def masked(self, vectors: Tensor, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The vectors quantised, straight through; mean distance and mean bits per number, over the users [n]."""
-        # The gradient of an embedding adds up faster than that of indexing.
-        chosen = torch.nn.functional.embedding(self.index, self.codewords())
-        count = users.sum() * vectors.shape[1]
-        distance = (torch.sqrt((vectors - chosen).square().sum(1) + 1e-12) * users).sum() / count
+    def masked(self, vectors: Tensor, users: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors quantised, straight through, and mean bits per number, over the users [n].
+
+        The mean distance per number to the codeword |x - c| / d is a term of the loss by its gradient alone.
+        """
+        count = int(users.sum()) * vectors.shape[1]
         uses = torch.bincount(self.index[users], minlength=len(self.base))
         bits = (self.bits() * uses).sum() / count
-        # To the codeword and to the vector alike: both learn from the picture.
-        quantised = vectors + (chosen - vectors).detach() + (chosen - chosen.detach())
-        return quantised, distance, bits
+        return _Quantised.apply(vectors, self.codewords(), self.index, users, 1.0 / count), bits
+
+
+class _Quantised(torch.autograd.Function):
+    """x -> c; codeword and vector both take the gradient of the picture, and are pulled together by that of |x - c|.
+
+    In one piece, because each step of it as an operation of its own costs as much as the whole.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, codewords: Tensor, index: Tensor, users: Tensor, weight: float) -> Tensor:
+        chosen = codewords[index]
+        ctx.save_for_backward(vectors, chosen, index, users)
+        ctx.size, ctx.weight = len(codewords), weight
+        return chosen
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = grads
+        vectors, chosen, index, users = ctx.saved_tensors
+        pull = vectors - chosen
+        length = torch.linalg.vector_norm(pull, dim=1, keepdim=True).clamp_min_(1e-6)
+        pull.mul_(ctx.weight * users[:, None] / length)
+        to_codewords = gradient.new_zeros(ctx.size, gradient.shape[1]).index_add_(0, index, gradient - pull)
+        return pull.add_(gradient), to_codewords, None, None, None
