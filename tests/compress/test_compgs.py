@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rendered_capture import photograph_scene, ring, small_scene
+from rendered_capture import small_scene
 
 from scenerep.captures import Capture
 from scenerep.coding import decode_file
@@ -100,11 +100,6 @@ def test_gradients_reach_everything(model: AnchoredModel) -> None:
 @pytest.fixture(scope="module")
 def known() -> Gaussians:
     return small_scene(150, degree=1)
-
-
-@pytest.fixture(scope="module")
-def capture(known: Gaussians, tmp_path_factory: pytest.TempPathFactory) -> Capture:
-    return photograph_scene(tmp_path_factory.mktemp("known") / "capture", known, ring(12))
 
 
 def job(scene: Gaussians, capture: Capture, lambda_: float, folder: Path | None = None) -> Job:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rendered_capture import photograph_scene, ring, small_scene
+from rendered_capture import ring, small_scene
 
 from scenerep.captures import Capture
 from scenerep.coding import decode, dequantise
@@ -25,12 +25,6 @@ STEPS = 60
 @pytest.fixture(scope="module")
 def known() -> Gaussians:
     return small_scene(150, degree=2)
-
-
-@pytest.fixture(scope="module")
-def capture(known: Gaussians, tmp_path_factory: pytest.TempPathFactory) -> Capture:
-    """12 views of 48 x 32 pixels around 150 blobs; every 4th is held out."""
-    return photograph_scene(tmp_path_factory.mktemp("known") / "capture", known, ring(12))
 
 
 @pytest.fixture(scope="module")

@@ -20,4 +20,4 @@ def code_table(coder: Coder, values: list[list[int]], classes: list[list[int]], 
             own = classes[i][c]
             recent = min(_RECENT - 1, (size(i - 1, c) + size(i - 2, c)).bit_length())
             # The contexts are told apart by what they are, not by a running number as in the native version.
-            row[c] = model.code(coder, [own, (c, own // fine), (recent, own // fine)], row[c])  # type: ignore[list-item]
+            row[c] = model.code(coder, [own, (c, own // fine), (recent, own // fine)], row[c])

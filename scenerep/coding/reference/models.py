@@ -88,7 +88,7 @@ class IntegerModel:
     def __init__(self, contexts: int) -> None:
         self._mixer = Mixer(contexts)
 
-    def code(self, coder: Coder, contexts: Sequence[int], value: int) -> int:
+    def code(self, coder: Coder, contexts: Sequence[Hashable], value: int) -> int:
         def bit(node: int, b: int) -> int:
             return self._mixer.code(coder, [(context, node) for context in contexts], node, b)
 

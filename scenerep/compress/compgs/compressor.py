@@ -24,11 +24,11 @@ from torch import Tensor
 from scenerep.coding.anchored import AnchoredSplats, Grid, Layout, encode_anchored
 from scenerep.compress.base import Job
 from scenerep.compress.compgs.config import CompgsConfig
-from scenerep.compress.compgs.exchange import camera_reach, loss_per_error
 from scenerep.compress.compgs.model import AnchoredModel
 from scenerep.compress.compgs.optimiser import AnchoredAdam
 from scenerep.compress.compgs.prefit import prefit, start
 from scenerep.compress.finetune import FineTuning, Position, TorchTrainable
+from scenerep.compress.rates import camera_spread, loss_per_error
 from scenerep.compress.rdo.curvature import canonical_scene, coordinates, curvature, removal_error
 from scenerep.compress.rdo.decide import LAMBDA_UNIT
 from scenerep.compress.rdo.trainable import GaussianTrainable
@@ -69,7 +69,7 @@ class _Work:
             width=config.width,
             sh_degree=degree,
         )
-        self.reach = camera_reach(job.views)
+        self.spread = camera_spread(job.views)
         self.anchored: AnchoredModel | None = None
         self.random = torch.Generator().manual_seed(job.seed)
         saved = job.saved()
@@ -153,7 +153,7 @@ class _Work:
 
     def _rates(self, progress: float) -> Rates:
         cool = float(np.interp(progress, [0.0, _GROUP_AT], [1.0, 0.6]))
-        return Rates(1e-4 * self.reach, 5e-3 * cool, 1e-3 * cool, 3e-2 * cool, 2.5e-3 * cool, 2.5e-4 * cool)
+        return Rates(1e-4 * self.spread, 5e-3 * cool, 1e-3 * cool, 3e-2 * cool, 2.5e-3 * cool, 2.5e-4 * cool)
 
     # --- anchors
 

@@ -43,9 +43,9 @@ _ROUNDS = 12  # of k-means over all vectors; the paper does 1000 steps of a movi
 def compress(job: Job, config: LightGaussianConfig) -> Generator[Event]:
     """See the module's docstring; the interface is that of compress/base.py."""
     goal = job.goal
-    if config.prune is None and goal.quality is None:
-        raise ConfigError("light-gaussian meets no lambda, size or loss", "give --quality, or --prune with it")
-    share = config.prune if config.prune is not None else _PRUNED[goal.quality or "medium"]
+    if goal.quality is None:
+        raise ConfigError("light-gaussian meets no lambda, size or loss", "give --quality, or --prune without a goal")
+    share = config.prune if config.prune is not None else _PRUNED[goal.quality]
     if not (0 <= share < 1 and 0 <= config.exact <= 1 and (config.codewords is None or 0 < config.codewords <= 65536)):
         raise ConfigError("an option of light-gaussian is out of range", "--prune 0 to 1, --codewords up to 65536")
     if len(job.scene) == 0:

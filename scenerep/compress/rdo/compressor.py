@@ -24,6 +24,7 @@ import numpy as np
 from scenerep.coding import Quantiser, decode, dequantise, encode, quantise
 from scenerep.compress.base import Goal, Job
 from scenerep.compress.finetune import FineTuning, Position
+from scenerep.compress.rates import camera_spread, fine_rates, loss_per_error
 from scenerep.compress.rdo.config import RdoConfig
 from scenerep.compress.rdo.curvature import Arrays, canonical_scene, coordinates, curvature, removal_error
 from scenerep.compress.rdo.decide import LAMBDA_UNIT, Decision, decide, solve
@@ -33,11 +34,8 @@ from scenerep.compress.rdo.rdoq import optimise_sh
 from scenerep.compress.rdo.trainable import GEOMETRY, GaussianTrainable
 from scenerep.errors import ConfigError
 from scenerep.events import Compressed, Densified, Encoded, Event, Saved
-from scenerep.metrics import L1SSIM
-from scenerep.render import render
 from scenerep.scenes import Gaussians
 from scenerep.splats.model import NAMES, Model
-from scenerep.splats.schedule import Rates
 
 _ROUNDS = 7
 _SHRINK_UNTIL = 0.5
@@ -190,14 +188,14 @@ class _Tuned:
             if state["quantiser"] is not None:
                 self.quantiser = _quantiser_of(state["quantiser"])
         self.first_psnr = (job.held_out or job.views).psnr(job.scene) if job.goal.loss is not None else 0.0
-        self.scale = _scene_scale(job)
-        self.trainable = GaussianTrainable(model, self._rates, self.antialiased)
+        self.spread = camera_spread(job.views)
+        self.trainable = GaussianTrainable(model, lambda p: fine_rates(p, self.spread), self.antialiased)
         self.trainable.colour_mask = colour_mask
         if colour_mask is not None:
             self.trainable.frozen = GEOMETRY
         self.proxy: RateProxy | None = None
         if saved is None:
-            self.exchange = _loss_per_error(self.trainable.scene(), job)
+            self.exchange = loss_per_error(self.trainable.scene(), job.views)
         else:
             self.trainable.load(saved.arrays)
             proxy = {name[6:]: a for name, a in saved.arrays.items() if name.startswith("proxy.")}
@@ -457,12 +455,6 @@ class _Tuned:
         self.saved_at = time.monotonic()
         return self.job.save(self.tuning.at.step, arrays, state)
 
-    def _rates(self, progress: float) -> Rates:
-        """Large enough at the start for what was left out to be made up for, small at the end."""
-        means = 1.5e-4 * self.scale * 0.03**progress
-        cool = float(np.interp(progress, [0.0, 0.5, 1.0], [1.0, 0.6, 0.2]))
-        return Rates(means, 5e-3 * cool, 1e-3 * cool, 3e-2 * cool, 2.5e-3 * cool, 1.25e-4 * 2 * cool)
-
 
 def _cut(scene: Gaussians, degree: int) -> Gaussians:
     return dataclasses.replace(scene, sh=scene.sh[:, : (min(degree, scene.sh_degree) + 1) ** 2])
@@ -473,30 +465,6 @@ def _padded(scene: Gaussians, coefficients: int) -> Gaussians:
     if missing == 0:
         return scene
     return dataclasses.replace(scene, sh=np.pad(scene.sh, ((0, 0), (0, missing), (0, 0))))
-
-
-def _scene_scale(job: Job) -> float:
-    centres = np.stack([job.views.target(i).camera.centre for i in range(len(job.views))])
-    scale = 1.1 * float(np.linalg.norm(centres - centres.mean(axis=0), axis=1).max())
-    return scale if scale > 0 else 1.0
-
-
-def _loss_per_error(scene: Gaussians, job: Job) -> float:
-    """d loss / d mean squared error, along the gradient of the latter in the pictures: what makes lambda fit both."""
-    r, g, b = job.views.background.tolist()
-    top = bottom = 0.0
-    loss = L1SSIM(0.2)
-    for i in job.views.some(4):
-        target = job.views.target(i)
-        picture = render(scene, target.camera, background=(r, g, b)).rgb
-        by_loss = loss.loss_and_gradient(picture, target.rgb, mask=target.mask).gradient
-        by_error = 2 * (picture - target.rgb / np.float32(255))
-        if target.mask is not None:
-            by_error *= target.mask[..., None] != 0
-        by_error /= job.views.values([i])
-        top += float((by_loss * by_error).sum())
-        bottom += float((by_error * by_error).sum())
-    return top / max(bottom, 1e-30)
 
 
 def _quantiser_of(values: dict[str, Any]) -> Quantiser:
