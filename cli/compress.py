@@ -164,22 +164,13 @@ def parse_decibel(text: str) -> float:
 
 def _metadata(opened: Source, capture: Capture | None, background: tuple[float, float, float]) -> dict[str, Any]:
     """What a viewer starts from: cameras and the colour behind the scene."""
+    from scenerep.geometry.cameras import camera_entry
+
     cameras = opened.cameras(capture)
     chosen = cameras[:: max(1, len(cameras) // 2)][:2]
     return {
         "background": list(background),
-        "cameras": [
-            {
-                "width": c.width,
-                "height": c.height,
-                "fx": round(c.fx, 3),
-                "fy": round(c.fy, 3),
-                "cx": round(c.cx, 3),
-                "cy": round(c.cy, 3),
-                "world_from_camera": c.world_from_camera[:3].round(5).tolist(),
-            }
-            for c in chosen
-        ],
+        "cameras": [camera_entry(camera) for camera in chosen],
     }
 
 

@@ -101,7 +101,12 @@ export function bufferSource(name, buffer) {
 export async function urlSource(url, options = {}) {
   const link = new Link(new URL(url, globalThis.location?.href), options);
   const first = await link.retrying(() => link.request({offset: 0, length: FIRST_BYTES}));
-  return first.response.status === 206 ? RangedSource.open(link, first) : new StreamedSource(link, first);
+  if (first.response.status === 206) return RangedSource.open(link, first);
+  if (first.response.status === 200) return new StreamedSource(link, first);
+  // 416: an empty file has no first byte.
+  first.stop();
+  first.end();
+  return new StreamedSource(link, await link.retrying(() => link.request(null)));
 }
 
 /** One URL and what is known of it: requests, retries, and the check that the file stays the same. */
@@ -325,6 +330,7 @@ class StreamedSource {
     this.size = /** @type {number|null} */ (null);
     this.buffer = new Uint8Array(FIRST_BYTES);
     this.error = /** @type {unknown} */ (null);
+    this.done = false;
     this.waiting = new Set();
     this.setSize(first.response);
     this.receive(first).catch((error) => {
@@ -336,7 +342,7 @@ class StreamedSource {
   async read(offset, length) {
     checkRange(this.name, offset, length);
     for (;;) {
-      if (this.received >= offset + length || (this.done && !this.error)) {
+      if (this.received >= offset + length || this.done) {
         return this.buffer.slice(Math.min(offset, this.received), Math.min(offset + length, this.received));
       }
       if (this.error) throw this.error;
