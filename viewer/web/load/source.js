@@ -9,7 +9,7 @@
  * @property {string} name  for people: a file name, never a path
  * @property {number|null} size  bytes; null until it is known (a stream whose server does not say)
  * @property {boolean} ranged  whether any part can be had without what lies before it
- * @property {number} received  bytes that have come so far; bytes that had to be fetched again count once
+ * @property {number} received  bytes that have come so far; what a second read fetches again counts again
  * @property {(offset: number, length: number) => Promise<Uint8Array>} read  fewer bytes than asked for only at the end
  *   of the file; rejects with a SourceError
  * @property {() => void} close  ends all transfers; reads that wait are rejected
