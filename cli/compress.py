@@ -20,7 +20,6 @@ from scenerep.errors import ConfigError, DataError
 from scenerep.registry import COMPRESSORS, Compressor, load
 
 if TYPE_CHECKING:
-    from scenerep.captures import Capture
     from scenerep.compress import Job
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
@@ -121,7 +120,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
         seconds=60 * options.minutes,
         steps=options.steps,
         seed=options.seed,
-        metadata=_metadata(opened, capture, background),
+        metadata=opened.viewer_metadata(capture, background),
         folder=options.out.with_name(f".{options.out.name}.work"),
     )
 
@@ -160,18 +159,6 @@ def parse_decibel(text: str) -> float:
         return float(match[1])
     except (AssertionError, ValueError) as error:
         raise ConfigError(f"{text!r} is not a loss in decibel", "write it as 0.2dB") from error
-
-
-def _metadata(opened: Source, capture: Capture | None, background: tuple[float, float, float]) -> dict[str, Any]:
-    """What a viewer starts from: cameras and the colour behind the scene."""
-    from scenerep.geometry.cameras import camera_entry
-
-    cameras = opened.cameras(capture)
-    chosen = cameras[:: max(1, len(cameras) // 2)][:2]
-    return {
-        "background": list(background),
-        "cameras": [camera_entry(camera) for camera in chosen],
-    }
 
 
 def _identity(method: str, options: CompressOptions, config: Any) -> dict[str, Any]:

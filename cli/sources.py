@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scenerep.errors import ConfigError, DataError
 
@@ -72,6 +72,8 @@ class Source:
         """The colour asked for, else that of the training; None: white behind pictures with alpha, else black."""
         if choice == "auto" and self.run is not None:
             return _COLOURS.get(str(self.run.config.get("background")))
+        if choice == "auto":
+            return _colour(self.scene.metadata.get("background"))
         return _COLOURS.get(choice)
 
     def visible_background(self, choice: Background, capture: Capture | None) -> Rgb:
@@ -81,6 +83,34 @@ class Source:
             has_alpha = capture is not None and capture.image(0).shape[2] == 4
             colour = _COLOURS["white" if has_alpha else "black"]
         return colour
+
+    def viewer_metadata(self, capture: Capture | None, background: Rgb) -> dict[str, Any]:
+        """What a viewer starts from, to be written into a file: cameras and the colour behind the scene."""
+        from scenerep.geometry.cameras import camera_entry
+
+        cameras = self.cameras(capture)
+        chosen = cameras[:: max(1, len(cameras) // 2)][:2]
+        return {"background": list(background), "cameras": [camera_entry(camera) for camera in chosen]}
+
+    def viewer_cameras(self) -> list[Camera]:
+        """Cameras that a run or a file brings along; none if a viewer has to find a place by itself."""
+        from scenerep.geometry.cameras import camera_from_entry
+
+        if self.run is not None and (self.run.path / CAMERAS_FILE).is_file():
+            return self.cameras(None)
+        entries = self.scene.metadata.get("cameras")
+        found = [camera_from_entry(entry) for entry in entries] if isinstance(entries, list) else []
+        return [camera for camera in found if camera is not None]
+
+
+def _colour(value: Any) -> Rgb | None:
+    """A colour from a file's metadata; None if it is none."""
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    if not all(isinstance(channel, int | float) and 0 <= channel <= 1 for channel in value):
+        return None
+    red, green, blue = map(float, value)
+    return red, green, blue
 
 
 def open_source(path: Path) -> Source:
@@ -112,7 +142,8 @@ def open_source(path: Path) -> Source:
         return Source(path, run.scene(), run)
     scene = read_scene(path)
     for key, value in scene.metadata.items():
-        if key not in ("format", "spz_version"):  # `info` tells these
+        # `info` tells these; all that stands in an .srz was put there by its writer.
+        if key not in ("format", "spz_version") and scene.metadata["format"] != "srz":
             say(f"note: {path}: {key.replace('_', ' ')}: {', '.join(value) if isinstance(value, tuple) else value}")
     return Source(path, scene, None)
 

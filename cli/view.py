@@ -81,7 +81,7 @@ def _page(opened: list[Source], port: int, host: str, data: Path | None, most: i
 
     first = opened[0]
     capture = first.capture_if_any(data)
-    cameras = () if capture is not None or first.run is None else first.cameras(None)
+    cameras = () if capture is not None else first.viewer_cameras()
     title = "scenerep: " + ", ".join(source.path.resolve().name for source in opened)
     background = first.visible_background("auto", capture)
     offers = []
@@ -98,7 +98,7 @@ def _viser_page(source: Source, port: int, data: Path | None, most: int | None) 
     from scenerep.viewer import SceneServer
 
     capture = source.capture_if_any(data)
-    cameras = () if capture is not None or source.run is None else source.cameras(None)
+    cameras = () if capture is not None else source.viewer_cameras()
     colour = source.visible_background("auto", capture)
     title = f"scenerep: {source.path.resolve().name}"
     server = SceneServer(port, capture=capture, cameras=cameras, background=colour, title=title)

@@ -61,12 +61,10 @@ class Guard:
     def harden(self, request: web.Request, answer: web.StreamResponse) -> None:
         """Puts the headers on an answer that make browsers keep the page to itself."""
         # 'self' does not cover websockets in every browser. The name was checked, or the answer is a refusal.
-        live = f" ws://{request.host}" if self._host_is_ours(request) else ""
+        live = f"ws://{request.host}" if self._host_is_ours(request) else ""
         answer.headers.update(
             {
-                "Content-Security-Policy": "default-src 'none'; script-src 'self'; worker-src 'self' blob:; "
-                f"style-src 'self'; img-src 'self' blob: data:; media-src blob:; connect-src 'self'{live}; "
-                "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+                "Content-Security-Policy": f"{content_policy(live)}; frame-ancestors 'self'",
                 "X-Content-Type-Options": "nosniff",
                 "Referrer-Policy": "no-referrer",
                 "Cross-Origin-Resource-Policy": "same-origin",
@@ -104,6 +102,16 @@ class Guard:
         if (port or "80") != str(self.port):
             return False
         return name.lower() in self.names or (self._any_address and _is_address(name))
+
+
+def content_policy(connect: str = "") -> str:
+    """What the page may load: its own modules and scenes, what it makes itself, and `connect`."""
+    sources = " ".join(filter(None, ("'self'", connect)))
+    return (
+        "default-src 'none'; script-src 'self'; worker-src 'self' blob:; style-src 'self'; img-src 'self' blob: data:; "
+        f"media-src blob:; connect-src {sources}; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def is_loopback(host: str) -> bool:

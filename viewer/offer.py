@@ -46,16 +46,21 @@ class Offer:
 def offer_scene(path: Path, scene: Gaussians, folder: Path) -> Offer:
     """A scene that was read from `path`: that file itself where the page reads it, else a PLY of it in `folder`."""
     name = path.resolve().name
-    kind = scene.metadata.get("format")
-    if path.is_file() and kind in PAGE_FORMATS and (kind != "ply" or _is_plain_ply(path)):
-        return Offer(name, path.resolve(), kind, len(scene))
+    if is_read_by_page(path, scene):
+        return Offer(name, path.resolve(), scene.metadata["format"], len(scene))
     file = folder / f"{len(list(folder.iterdir()))}.ply"
     write_bytes(file, write(scene, PlyOptions(all_bands=False)))
     return Offer(name, file.resolve(), "ply", len(scene))
 
 
-def _is_plain_ply(path: Path) -> bool:
-    """Whether a PLY is binary and little-endian. Text and big-endian ones are rare, and the page need not know them."""
+def is_read_by_page(path: Path, scene: Gaussians) -> bool:
+    """Whether the page reads the file at `path`, from which `scene` was read."""
+    kind = scene.metadata.get("format")
+    if not path.is_file() or kind not in PAGE_FORMATS:
+        return False
+    if kind != "ply":
+        return True
+    # Text and big-endian ones are rare, and the page need not know them.
     with path.open("rb") as file:
         return b"format binary_little_endian" in file.read(256)
 

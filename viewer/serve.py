@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import mimetypes
 import socket
 import threading
 from collections.abc import Coroutine, Sequence
@@ -27,8 +26,16 @@ from scenerep.viewer.ranged import send_file
 
 WEB = Path(__file__).resolve().parent / "web"
 """The page's modules."""
-_MODULE_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
-_OTHER_TYPES = frozenset({".svg", ".png", ".webmanifest"})
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
+}
+SUFFIXES = frozenset(_TYPES)
+"""What the page consists of."""
 _T = TypeVar("_T")
 
 
@@ -151,9 +158,7 @@ def page_modules() -> dict[str, tuple[Path, str]]:
     """The page's files: relative URL to file and content type. What lies elsewhere through a link is left out."""
     found = {}
     for file in sorted(WEB.rglob("*")):
-        kind = _MODULE_TYPES.get(file.suffix)
-        if kind is None and file.suffix in _OTHER_TYPES:
-            kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        kind = _TYPES.get(file.suffix)
         if kind is not None and file.is_file() and file.resolve().is_relative_to(WEB):
             found[file.relative_to(WEB).as_posix()] = (file.resolve(), kind)
     return found

@@ -92,3 +92,20 @@ def camera_entry(camera: Camera) -> dict[str, Any]:
         "cy": round(camera.cy, 3),
         "world_from_camera": camera.world_from_camera[:3].round(5).tolist(),
     }
+
+
+def camera_from_entry(entry: Any) -> Camera | None:
+    """What `camera_entry` made; None if these JSON values, which may come from anywhere, are no camera."""
+    try:
+        fx, fy, cx, cy = (float(entry[key]) for key in ("fx", "fy", "cx", "cy"))
+        width, height = int(entry["width"]), int(entry["height"])
+        rows = np.array(entry["world_from_camera"], np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if rows.shape != (3, 4) or not np.isfinite([fx, fy, cx, cy, *rows.flat]).all():
+        return None
+    if not (min(fx, fy) > 0 and 0 < width <= 1 << 16 and 0 < height <= 1 << 16):
+        return None
+    if np.abs(rows[:, :3].T @ rows[:, :3] - np.eye(3)).max() > 1e-2 or np.linalg.det(rows[:, :3]) < 0:
+        return None
+    return Camera(fx, fy, cx, cy, width, height, np.vstack([rows, [0.0, 0.0, 0.0, 1.0]]))
