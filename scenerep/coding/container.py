@@ -135,7 +135,9 @@ def read_head(data: bytes, file: str = "<srz>") -> Head:
         _HEADER.unpack_from(data)
     )
     if version != VERSION:
-        hint = "update scenerep: the file is newer" if version > VERSION else "compress the scene again: the file is older"
+        hint = (
+            "update scenerep: the file is newer" if version > VERSION else "compress the scene again: the file is older"
+        )
         raise FormatError(file, f"version {VERSION}", str(version), 8, hint)
     if kind != KIND_SPLATS:
         raise FormatError(file, f"kind {KIND_SPLATS} (splats)", str(kind), 10, "update scenerep: the file is newer")
