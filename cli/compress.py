@@ -54,6 +54,8 @@ class CompressOptions:
     """Colour behind the scene and behind transparent pictures."""
     max_side: int | None = None
     """Reduce the photographs to this longer side, in pixels. Default: as in training."""
+    licence: str | None = None
+    """Licence of the scene, for instance CC-BY-4.0; told in the file."""
     seed: int = 0
     """Seed of all random numbers."""
     overwrite: bool = False
@@ -121,7 +123,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
         seconds=60 * options.minutes,
         steps=options.steps,
         seed=options.seed,
-        metadata=_metadata(opened, capture, background),
+        metadata=_metadata(opened, capture, background, options.licence),
         folder=options.out.with_name(f".{options.out.name}.work"),
     )
 
@@ -162,12 +164,17 @@ def parse_decibel(text: str) -> float:
         raise ConfigError(f"{text!r} is not a loss in decibel", "write it as 0.2dB") from error
 
 
-def _metadata(opened: Source, capture: Capture | None, background: tuple[float, float, float]) -> dict[str, Any]:
-    """What a viewer starts from: cameras and the colour behind the scene."""
+def _metadata(
+    opened: Source, capture: Capture | None, background: tuple[float, float, float], licence: str | None
+) -> dict[str, Any]:
+    """What a viewer starts from: cameras, which way is up and the colour behind the scene."""
+    from scenerep.geometry.layout import up_vector
+
     cameras = opened.cameras(capture)
     chosen = cameras[:: max(1, len(cameras) // 2)][:2]
-    return {
+    return ({} if licence is None else {"licence": licence}) | {
         "background": list(background),
+        "up": up_vector(cameras).round(5).tolist(),
         "cameras": [
             {
                 "width": c.width,
