@@ -14,6 +14,8 @@ const NEIGHBOURS = 3;
 const REACH = 8; // entries looked at on each side along a curve
 const LIMIT = 1 << 24;
 const SIGNED_CLASSES = 15;
+// A mean of up to three residuals falls into the last class if one of them is as large as this.
+const MOST_RESIDUAL = 255;
 
 const runs = (...pairs) => Uint8Array.from(pairs.flatMap(([value, count]) => new Array(count).fill(value)));
 const MAGNITUDE = runs([0, 1], [1, 1], [2, 1], [3, 1], [4, 1], [5, 2], [6, 3], [7, 5], [8, 8], [9, 13], [10, 25], [11, 3]);
@@ -30,20 +32,25 @@ const signClass = (x) => (x < 0 ? 0 : x > 0 ? 2 : 1);
 
 /** The splats of a cell in coded order: layer after layer, each along the Morton curve. */
 export class Cell {
-  /** @param {number} total Splats of all layers. */
-  constructor(depth, degree, total) {
+  constructor(depth, degree) {
     this.depth = depth;
     this.components = BASE + 3 * ((degree + 1) ** 2 - 1);
+    this.degree = degree;
     this.count = 0;
+    this.reserve(0);
+  }
+
+  /** Makes room for so many splats; to be called before the first of them comes. */
+  reserve(total) {
     this.x = new Int32Array(total);
     this.y = new Int32Array(total);
     this.z = new Int32Array(total);
     this.layer = new Uint8Array(total);
     this.neighbours = new Int32Array(NEIGHBOURS * total).fill(-1);
-    const columns = () => Array.from({ length: this.components }, () => new Int32Array(total));
-    this.values = columns();
-    this.residuals = columns(); // magnitudes
-    this.present = Array.from({ length: degree }, () => new Uint8Array(total)); // whether an SH band has values
+    this.values = Array.from({ length: this.components }, () => new Int32Array(total));
+    /** Magnitudes of SH residuals, up to MOST_RESIDUAL. Nothing asks for those of the other components. */
+    this.residuals = this.values.map((_, c) => (c < BASE ? null : new Uint8Array(total)));
+    this.present = Array.from({ length: this.degree }, () => new Uint8Array(total)); // whether an SH band has values
   }
 }
 
@@ -96,7 +103,6 @@ export class AttributeDecoder {
     this.present = cell.present.map(() => new Mixer([16 * 2, 16 * 2, 16 * 4], 1));
     // Of the splat that was predicted last.
     this.mean = 0;
-    this.errorClass = 0;
     this.spreadClass = 0;
     this.near = 0;
   }
@@ -148,9 +154,7 @@ export class AttributeDecoder {
   predict(c, i) {
     const { neighbours } = this.cell;
     const values = this.cell.values[c];
-    const residuals = this.cell.residuals[c];
     let sum = 0;
-    let errors = 0;
     let low = Infinity;
     let high = -Infinity;
     let m = 0;
@@ -159,20 +163,28 @@ export class AttributeDecoder {
       if (j < 0) break;
       const v = values[j];
       sum += v;
-      errors += residuals[j];
       if (v < low) low = v;
       if (v > high) high = v;
     }
     this.near = m;
     if (m === 0) {
       this.mean = 0;
-      this.errorClass = 12;
       this.spreadClass = 0;
       return;
     }
     this.mean = this.predicted[c] ? Math.floor((2 * sum + m) / (2 * m)) : 0;
-    this.errorClass = magnitudeClass(Math.floor((3 * errors) / (2 * m)));
     this.spreadClass = magnitudeClass(high - low);
+  }
+
+  /** Class of the residuals of splat i's neighbours; 12 without any. After `predict`. */
+  errorClass(c, i) {
+    const { neighbours } = this.cell;
+    const residuals = this.cell.residuals[c];
+    const m = this.near;
+    if (m === 0) return 12;
+    let errors = 0;
+    for (let k = 0; k < m; k++) errors += residuals[neighbours[NEIGHBOURS * i + k]];
+    return magnitudeClass(Math.floor((3 * errors) / (2 * m)));
   }
 
   /** Decodes component c of splat i, whose contexts are set; gives its residual. */
@@ -181,7 +193,6 @@ export class AttributeDecoder {
     const v = this.mean + r;
     if (v >= LIMIT || v <= -LIMIT) throw new CodingError("an attribute beyond 24 bits");
     this.cell.values[c][i] = v;
-    this.cell.residuals[c][i] = r < 0 ? -r : r;
     return r;
   }
 
@@ -258,12 +269,14 @@ export class AttributeDecoder {
     for (let c = from; c < to; c++) {
       const model = this.models[c];
       const values = this.cell.values[c];
+      const residuals = this.cell.residuals[c];
       for (let i = begin; i < end; i++) {
         if (!present[i]) continue;
         this.predict(c, i);
-        model.set(0, this.errorClass);
+        model.set(0, this.errorClass(c, i));
         model.set(1, magnitudeClass(totals[i - begin]) * 16 + this.near * 4 + (this.class(6, i) >> 2));
-        this.value(decoder, c, i);
+        const r = this.value(decoder, c, i);
+        residuals[i] = r < 0 ? Math.min(-r, MOST_RESIDUAL) : Math.min(r, MOST_RESIDUAL);
         totals[i - begin] = Math.min(totals[i - begin] + Math.abs(values[i]), 1 << 20);
       }
     }

@@ -13,9 +13,10 @@ export class StreamError extends Error {
 }
 
 export class CellDecoder {
-  /** @param {number} total Splats of all layers of the cell. */
+  /** @param {number} total Splats of all layers of the cell; nothing is allocated by it before positions were decoded. */
   constructor(depth, degree, total) {
-    this.cell = new Cell(depth, degree, total);
+    this.total = total;
+    this.cell = new Cell(depth, degree);
     this.attributes = new AttributeDecoder(this.cell);
     this.octree = new OctreeModels();
   }
@@ -34,6 +35,7 @@ export class CellDecoder {
       const sorted = (axis) => Int32Array.from(order, (i) => axis[i]);
       const lower = { x: sorted(cell.x), y: sorted(cell.y), z: sorted(cell.z), count: begin };
       const points = decodeOctree(new RangeDecoder(streams[0]), this.octree, cell.depth, lower, count);
+      if (begin === 0) cell.reserve(this.total);
       cell.x.set(points.x, begin);
       cell.y.set(points.y, begin);
       cell.z.set(points.z, begin);

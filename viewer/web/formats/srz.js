@@ -4,10 +4,47 @@ import { BASE } from "../coding/attributes.js";
 import { FormatError } from "../errors.js";
 import { coefficients, SH_C0 } from "./common.js";
 import { crc32 } from "./crc32.js";
-import { STREAMS } from "./srz_head.js";
+import { COPY, readHead, STREAMS } from "./srz_head.js";
 
 const LOWEST_OPACITY = 1 / 1024;
+const MOST_SH = 32767;
 const FARTHEST = 80; // exp(80) radii are far beyond any scene; a broken file must not overflow
+
+/**
+ * How many layers of a file are there in full: all, or, of a file that was cut off, those before the first that is not.
+ * @param {number} size Bytes of the file.
+ * @throws {FormatError} Not even one is, or something follows the last.
+ */
+export function completeLayers(head, size, file) {
+  for (const chunk of head.chunks) {
+    if (chunk.end <= size) continue;
+    if (chunk.layer === head.chunks[0].layer) throw new FormatError(file, "at least one whole layer", `the end of the file at byte ${size}`, size);
+    return chunk.layer;
+  }
+  const end = head.chunks.at(-1)?.end ?? size;
+  if (end !== size) throw new FormatError(file, "the end of the file", `${size - end} more bytes`, size);
+  return head.layers;
+}
+
+/**
+ * All splats of a whole file.
+ * @returns {{head: object, layers: number, spans: {decoder: SrzCell, chunk: object, begin: number, end: number}[]}}
+ *   `spans`: the splats in coded order, as stretches of their cells.
+ * @throws {FormatError}
+ */
+export function decodeSplats(bytes, file) {
+  const head = readHead(bytes, file);
+  const layers = completeLayers(head, bytes.length, file);
+  const chunks = head.chunks.filter((chunk) => chunk.layer < layers);
+  const cells = new Map();
+  for (const chunk of chunks) cells.set(chunk.cell, [...(cells.get(chunk.cell) ?? []), chunk]);
+  const decoders = new Map([...cells].map(([cell, own]) => [cell, new SrzCell(head, own, file)]));
+  const spans = chunks.map((chunk) => {
+    const decoder = decoders.get(chunk.cell);
+    return { decoder, chunk, ...decoder.push(chunk, bytes.subarray(chunk.offset, chunk.end)) };
+  });
+  return { head, layers, spans };
+}
 
 /** The cell of a file, layer after layer. */
 export class SrzCell {
@@ -35,7 +72,7 @@ export class SrzCell {
         throw new FormatError(this.file, `${chunk.lengths[i]} bytes of a ${STREAMS[i]} stream`, String(stream.length), chunk.offset + at, "the file may be cut off");
       }
       if (crc32(stream) !== chunk.checksums[i]) {
-        throw new FormatError(this.file, `the right checksum of a ${STREAMS[i]} stream`, "another", chunk.offset + at, "get a fresh copy of the file");
+        throw new FormatError(this.file, `the right checksum of a ${STREAMS[i]} stream`, "another", chunk.offset + at, COPY);
       }
       streams.push(stream);
       at += chunk.lengths[i];
@@ -45,20 +82,19 @@ export class SrzCell {
     } catch (error) {
       if (!(error instanceof StreamError)) throw error;
       const place = chunk.offset + chunk.lengths.slice(0, error.stream).reduce((a, b) => a + b, 0);
-      throw new FormatError(this.file, `a sound ${STREAMS[error.stream]} stream`, error.message, place, "get a fresh copy of the file");
+      throw new FormatError(this.file, `a sound ${STREAMS[error.stream]} stream`, error.message, place, COPY);
     }
   }
 
   /**
-   * Splats begin .. end as numbers, rounded once to float32; SH stays in integers.
-   * `shType` "int8" or "int16": values outside are clipped (the encoder's never are, outside of int16).
+   * Splats begin .. end as numbers, rounded once to float32. SH stays in integers, those beyond 16 bits at their end.
    */
-  splats(begin, end, shType) {
-    return dequantise(this.head, this.decoder.cell, begin, end, shType);
+  splats(begin, end) {
+    return dequantise(this.head, this.decoder.cell, begin, end);
   }
 }
 
-function dequantise(head, cell, begin, end, shType) {
+function dequantise(head, cell, begin, end) {
   const n = end - begin;
   const { steps, origin, centre, radius } = head;
   const v = cell.values;
@@ -94,11 +130,10 @@ function dequantise(head, cell, begin, end, shType) {
   }
   const width = 3 * coefficients(head.degree);
   if (width) {
-    out.sh = shType === "int8" ? new Int8Array(width * n) : new Int16Array(width * n);
-    const most = shType === "int8" ? 127 : 32767;
+    out.sh = new Int16Array(width * n);
     for (let c = 0; c < width; c++) {
       const column = v[BASE + c];
-      for (let k = 0; k < n; k++) out.sh[width * k + c] = Math.max(-most, Math.min(most, column[begin + k]));
+      for (let k = 0; k < n; k++) out.sh[width * k + c] = Math.max(-MOST_SH, Math.min(MOST_SH, column[begin + k]));
     }
   }
   return out;

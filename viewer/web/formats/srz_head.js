@@ -13,7 +13,7 @@ const CELL_SIZE = 65536;
 const SPLATS_PER_BYTE = 8; // a small file cannot ask for much memory
 const MOST_HEAD = 64 << 20;
 const SMALLEST_STEP = 2 ** -100;
-const COPY = "get a fresh copy of the file";
+export const COPY = "get a fresh copy of the file";
 
 export const isSrz = (bytes) => MAGIC.every((b, i) => bytes[i] === b);
 

@@ -20,7 +20,7 @@ const operations = {
     const began = performance.now();
     const known = cells.get(cell);
     const { begin, end } = known.decoder.push(chunk, bytes, degree);
-    const splats = known.decoder.splats(begin, end, "int16");
+    const splats = known.decoder.splats(begin, end);
     if (--known.left === 0) cells.delete(cell); // a cell of 65,536 splats keeps tens of megabytes
     return { splats, milliseconds: performance.now() - began };
   },
