@@ -53,6 +53,8 @@ class CompressOptions:
     """Colour behind the scene and behind transparent pictures."""
     max_side: int | None = None
     """Reduce the photographs to this longer side, in pixels. Default: as in training."""
+    licence: str | None = None
+    """Licence of the scene, for instance CC-BY-4.0; told in the file."""
     seed: int = 0
     """Seed of all random numbers."""
     overwrite: bool = False
@@ -112,6 +114,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
     else:
         cameras = cameras_around(scene, *_RENDERS)
         views = Views.of_renders(scene, cameras, background)
+    licence = {} if options.licence is None else {"licence": options.licence}
     return Job(
         scene,
         views,
@@ -120,7 +123,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
         seconds=60 * options.minutes,
         steps=options.steps,
         seed=options.seed,
-        metadata=opened.viewer_metadata(capture, background),
+        metadata=licence | opened.viewer_metadata(capture, background),
         folder=options.out.with_name(f".{options.out.name}.work"),
     )
 

@@ -49,13 +49,14 @@ def publish_command(
     cameras = opened.cameras(capture) if capture is not None else opened.viewer_cameras()
     around = cameras or surrounding_cameras(opened.scene.means)
     layout = camera_layout(around)
+    up = opened.viewer_up()
     background = opened.visible_background("auto", capture)
     result = publish(
         Publication(
             scene=opened.scene,
             path=source,
             camera=typical_view(around, layout),
-            up=layout.up,
+            up=layout.up if up is None else up,
             background=background,
             title=title if title is not None else source.resolve().name,
             url=url,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from scenerep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from scenerep.captures import Capture, Points
     from scenerep.evaluation.pictures import Rgb
     from scenerep.geometry.cameras import Camera
@@ -85,12 +87,17 @@ class Source:
         return colour
 
     def viewer_metadata(self, capture: Capture | None, background: Rgb) -> dict[str, Any]:
-        """What a viewer starts from, to be written into a file: cameras and the colour behind the scene."""
+        """What a viewer starts from, to be written into a file: cameras, which way is up, the colour behind the scene."""
         from scenerep.geometry.cameras import camera_entry
+        from scenerep.geometry.layout import up_vector
 
         cameras = self.cameras(capture)
         chosen = cameras[:: max(1, len(cameras) // 2)][:2]
-        return {"background": list(background), "cameras": [camera_entry(camera) for camera in chosen]}
+        return {
+            "background": list(background),
+            "up": up_vector(cameras).round(5).tolist(),
+            "cameras": [camera_entry(camera) for camera in chosen],
+        }
 
     def viewer_cameras(self) -> list[Camera]:
         """Cameras that a run or a file brings along; none if a viewer has to find a place by itself."""
@@ -101,6 +108,16 @@ class Source:
         entries = self.scene.metadata.get("cameras")
         found = [camera_from_entry(entry) for entry in entries] if isinstance(entries, list) else []
         return [camera for camera in found if camera is not None]
+
+    def viewer_up(self) -> np.ndarray | None:
+        """[3] unit vector that the file says is up; None if it does not say."""
+        import numpy as np
+
+        value = self.scene.metadata.get("up")
+        if not isinstance(value, list) or len(value) != 3 or not all(isinstance(x, int | float) for x in value):
+            return None
+        length = float(np.linalg.norm(value))
+        return np.array(value) / length if 0.5 < length < 2 else None
 
 
 def _colour(value: Any) -> Rgb | None:

@@ -90,7 +90,9 @@ def _page(opened: list[Source], port: int, host: str, data: Path | None, most: i
         if offer.file.parent == folder.resolve():
             say(f"note: {source.path} is sent to the page as a PLY")
         offers.append(offer)
-    surroundings = Surroundings(title, background, capture, cameras, most)
+    surroundings = Surroundings(
+        title, background, capture, cameras, most, first.viewer_up() if capture is None else None
+    )
     return PageServer(offers, surroundings, port=port, host=host)
 
 

@@ -74,6 +74,7 @@ class Surroundings:
     capture: The photographs, if they are known.
     cameras: Where the scenes were photographed from; those of the capture if there is one.
     budget: Draw at most so many Gaussians at the start; None draws all.
+    up: [3] unit vector; None asks the cameras.
     """
 
     title: str = "scenerep"
@@ -81,6 +82,7 @@ class Surroundings:
     capture: Capture | None = None
     cameras: Sequence[Camera] = ()
     budget: int | None = None
+    up: np.ndarray | None = None
 
     def describe(self) -> dict[str, Any]:
         """The part of `scenes.json` that is not about single scenes (docs/viewer.md has the table)."""
@@ -89,7 +91,7 @@ class Surroundings:
             "title": self.title,
             "background": list(self.background),
             "budget": self.budget,
-            "up": None,
+            "up": None if self.up is None else self.up.tolist(),
             "start": None,
             "cameras": entries,
         }
@@ -98,7 +100,7 @@ class Surroundings:
         if chosen:
             cameras = [self._camera(i) for i in chosen]
             layout = camera_layout(cameras)
-            told["up"] = layout.up.tolist()
+            told["up"] = told["up"] or layout.up.tolist()
             typical = typical_view(cameras, layout)
             told["start"] = chosen[next(k for k, camera in enumerate(cameras) if camera is typical)]
         return told
