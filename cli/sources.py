@@ -87,7 +87,7 @@ class Source:
         return colour
 
     def viewer_metadata(self, capture: Capture | None, background: Rgb) -> dict[str, Any]:
-        """What a viewer starts from, to be written into a file: cameras, which way is up, the colour behind the scene."""
+        """What a viewer starts from, to be written into a file: cameras, up, the colour behind the scene."""
         from scenerep.geometry.cameras import camera_entry
         from scenerep.geometry.layout import up_vector
 
