@@ -33,9 +33,9 @@ export class SourceError extends Error {
    * @param {string} reason
    * @param {{hint?: string, status?: number, cause?: unknown}} [more]
    */
-  constructor(source, reason, {hint = '', status = 0, cause} = {}) {
-    super(`${source}: ${reason}`, {cause});
-    this.name = 'SourceError';
+  constructor(source, reason, { hint = "", status = 0, cause } = {}) {
+    super(`${source}: ${reason}`, { cause });
+    this.name = "SourceError";
     this.source = source;
     this.reason = reason;
     this.hint = hint;
@@ -61,8 +61,8 @@ export function fileSource(file) {
         this.received = Math.min(this.received + bytes.length, file.size);
         return bytes;
       } catch (cause) {
-        throw new SourceError(file.name, 'the browser can no longer read this file', {
-          hint: 'it was changed, moved or deleted: choose it again',
+        throw new SourceError(file.name, "the browser can no longer read this file", {
+          hint: "it was changed, moved or deleted: choose it again",
           cause,
         });
       }
@@ -100,7 +100,7 @@ export function bufferSource(name, buffer) {
  */
 export async function urlSource(url, options = {}) {
   const link = new Link(new URL(url, globalThis.location?.href), options);
-  const first = await link.retrying(() => link.request({offset: 0, length: FIRST_BYTES}));
+  const first = await link.retrying(() => link.request({ offset: 0, length: FIRST_BYTES }));
   if (first.response.status === 206) return RangedSource.open(link, first);
   if (first.response.status === 200) return new StreamedSource(link, first);
   // 416: an empty file has no first byte.
@@ -111,9 +111,9 @@ export async function urlSource(url, options = {}) {
 
 /** One URL and what is known of it: requests, retries, and the check that the file stays the same. */
 class Link {
-  constructor(url, {signal, name, onProgress, onRetry}) {
+  constructor(url, { signal, name, onProgress, onRetry }) {
     this.url = url.href;
-    this.name = name ?? (decodeURIComponentSafely(url.pathname.split('/').pop()) || url.host);
+    this.name = name ?? (decodeURIComponentSafely(url.pathname.split("/").pop()) || url.host);
     this.onProgress = onProgress ?? (() => {});
     this.onRetry = onRetry ?? (() => {});
     this.controller = new AbortController();
@@ -121,7 +121,7 @@ class Link {
     this.size = /** @type {number|null} */ (null);
     this.progress = 0; // bytes of all transfers: a retry after progress starts counting anew
     if (signal?.aborted) this.controller.abort(signal.reason);
-    signal?.addEventListener('abort', () => this.controller.abort(signal.reason), {once: true});
+    signal?.addEventListener("abort", () => this.controller.abort(signal.reason), { once: true });
   }
 
   /**
@@ -130,46 +130,51 @@ class Link {
    */
   async request(range) {
     const headers = new Headers();
-    if (range) headers.set('Range', `bytes=${range.offset}-${range.offset + range.length - 1}`);
-    if (range && this.etag) headers.set('If-Range', this.etag);
+    if (range) headers.set("Range", `bytes=${range.offset}-${range.offset + range.length - 1}`);
+    if (range && this.etag) headers.set("If-Range", this.etag);
     const transfer = new AbortController();
     const stop = () => transfer.abort();
-    this.controller.signal.addEventListener('abort', stop);
-    const end = () => this.controller.signal.removeEventListener('abort', stop);
+    this.controller.signal.addEventListener("abort", stop);
+    const end = () => this.controller.signal.removeEventListener("abort", stop);
     let response;
     try {
       this.throwIfAborted();
-      response = await withTimeout(fetch(this.url, {headers, signal: transfer.signal, credentials: 'same-origin'}), stop);
+      response = await withTimeout(
+        fetch(this.url, { headers, signal: transfer.signal, credentials: "same-origin" }),
+        stop,
+      );
     } catch (cause) {
       end();
       this.throwIfAborted();
-      throw new Dropped(new SourceError(this.name, 'the server does not answer', {
-        hint: 'check the connection; the other site may also not allow this page to read from it (CORS)',
-        cause,
-      }));
+      throw new Dropped(
+        new SourceError(this.name, "the server does not answer", {
+          hint: "check the connection; the other site may also not allow this page to read from it (CORS)",
+          cause,
+        }),
+      );
     }
     if (response.status !== 200 && response.status !== 206 && !(response.status === 416 && range)) {
       transfer.abort();
       end();
       const error = new SourceError(this.name, `the server answers ${response.status} ${response.statusText}`.trim(), {
-        hint: response.status === 404 ? 'the address is wrong, or the file is no longer there' : 'try again later',
+        hint: response.status === 404 ? "the address is wrong, or the file is no longer there" : "try again later",
         status: response.status,
       });
       throw [408, 425, 429].includes(response.status) || response.status >= 500 ? new Dropped(error) : error;
     }
-    const etag = response.headers.get('ETag');
+    const etag = response.headers.get("ETag");
     if (this.etag && etag && etag !== this.etag) {
       transfer.abort();
       end();
       throw this.changed();
     }
     // Weak ETags promise no equal bytes and are not allowed in If-Range.
-    if (!this.etag && etag && !etag.startsWith('W/')) this.etag = etag;
-    return {response, reader: response.body.getReader(), stop, end};
+    if (!this.etag && etag && !etag.startsWith("W/")) this.etag = etag;
+    return { response, reader: response.body.getReader(), stop, end };
   }
 
   /** Hands every piece of a body to `take`, which may return false to end the transfer early. */
-  async drain({reader, stop, end}, take) {
+  async drain({ reader, stop, end }, take) {
     try {
       for (;;) {
         let piece;
@@ -177,7 +182,9 @@ class Link {
           piece = await withTimeout(reader.read(), stop);
         } catch (cause) {
           this.throwIfAborted();
-          throw new Dropped(new SourceError(this.name, 'the connection broke off', {hint: 'check the connection', cause}));
+          throw new Dropped(
+            new SourceError(this.name, "the connection broke off", { hint: "check the connection", cause }),
+          );
         }
         if (piece.done) return;
         this.progress += piece.value.length;
@@ -204,7 +211,7 @@ class Link {
         if (failures > MAX_RETRIES) throw error.error;
         // Half of the pause is random, so that many readers do not come back all at once.
         const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
-        this.onRetry({attempt: failures, waitMs: pause, error: error.error});
+        this.onRetry({ attempt: failures, waitMs: pause, error: error.error });
         await this.pause(pause);
       }
     }
@@ -212,25 +219,25 @@ class Link {
 
   pause(milliseconds) {
     return new Promise((resolve, reject) => {
-      const {signal} = this.controller;
+      const { signal } = this.controller;
       const stop = () => {
         clearTimeout(timer);
         reject(this.abortReason());
       };
       const timer = setTimeout(() => {
-        signal.removeEventListener('abort', stop);
+        signal.removeEventListener("abort", stop);
         resolve(undefined);
       }, milliseconds);
-      signal.addEventListener('abort', stop, {once: true});
+      signal.addEventListener("abort", stop, { once: true });
     });
   }
 
   changed() {
-    return new SourceError(this.name, 'the file was changed while it was read', {hint: 'reload the page'});
+    return new SourceError(this.name, "the file was changed while it was read", { hint: "reload the page" });
   }
 
   abortReason() {
-    return new SourceError(this.name, 'the transfer was stopped', {cause: this.controller.signal.reason});
+    return new SourceError(this.name, "the transfer was stopped", { cause: this.controller.signal.reason });
   }
 
   throwIfAborted() {
@@ -250,7 +257,7 @@ class Dropped extends Error {
 class RangedSource {
   /** Reads the answer to the first request. */
   static async open(link, first) {
-    const range = parseContentRange(first.response.headers.get('Content-Range'));
+    const range = parseContentRange(first.response.headers.get("Content-Range"));
     if (!range || range.start !== 0 || range.size === null) {
       // Answers without the size are allowed by HTTP but useless here.
       first.stop();
@@ -288,14 +295,14 @@ class RangedSource {
 
   /** Bytes [offset, offset + length), all of which exist. `first`: a request for them that is under way. */
   async fetch(offset, length, first = null) {
-    const {link} = this;
+    const { link } = this;
     const bytes = new Uint8Array(length);
     let filled = 0;
     await link.retrying(async () => {
       if (filled === length) return;
-      const request = first ?? (await link.request({offset: offset + filled, length: length - filled}));
+      const request = first ?? (await link.request({ offset: offset + filled, length: length - filled }));
       first = null;
-      const range = parseContentRange(request.response.headers.get('Content-Range'));
+      const range = parseContentRange(request.response.headers.get("Content-Range"));
       // 200: If-Range failed, or the server forgot that it had ranges; 416: the file has become shorter.
       if (request.response.status !== 206 || range?.start !== offset + filled || range.size !== this.size) {
         request.stop();
@@ -307,10 +314,10 @@ class RangedSource {
         bytes.set(used, filled);
         filled += used.length;
         this.received += used.length;
-        link.onProgress({received: this.received, size: this.size});
+        link.onProgress({ received: this.received, size: this.size });
         return filled < length;
       });
-      if (filled < length) throw new Dropped(new SourceError(this.name, 'the connection broke off'));
+      if (filled < length) throw new Dropped(new SourceError(this.name, "the connection broke off"));
     });
     return bytes;
   }
@@ -355,7 +362,7 @@ class StreamedSource {
   }
 
   async receive(first) {
-    const {link} = this;
+    const { link } = this;
     await link.retrying(async () => {
       const request = first ?? (await link.request(null));
       if (first === null) this.setSize(request.response);
@@ -367,19 +374,19 @@ class StreamedSource {
         this.append(fresh);
       });
       if (position < this.received || (this.size !== null && this.received < this.size)) {
-        throw new Dropped(new SourceError(this.name, 'the connection broke off'));
+        throw new Dropped(new SourceError(this.name, "the connection broke off"));
       }
     });
     this.size = this.received;
     this.done = true;
-    link.onProgress({received: this.received, size: this.size});
+    link.onProgress({ received: this.received, size: this.size });
     this.wake();
   }
 
   setSize(response) {
-    const length = response.headers.get('Content-Length');
+    const length = response.headers.get("Content-Length");
     // With a content coding this is the length of what travels, not of the file.
-    const size = length === null || response.headers.get('Content-Encoding') ? null : Number(length);
+    const size = length === null || response.headers.get("Content-Encoding") ? null : Number(length);
     if (size !== null && this.size !== null && size !== this.size) throw this.link.changed();
     if (size !== null && size > MAX_STREAMED) throw this.tooLarge();
     this.size = size ?? this.size;
@@ -397,13 +404,13 @@ class StreamedSource {
     }
     this.buffer.set(fresh, this.received);
     this.received = needed;
-    this.link.onProgress({received: this.received, size: this.size});
+    this.link.onProgress({ received: this.received, size: this.size });
     this.wake();
   }
 
   tooLarge() {
-    return new SourceError(this.name, 'more than 2 GiB from a server without Range requests', {
-      hint: 'put the file on a server that answers Range requests',
+    return new SourceError(this.name, "more than 2 GiB from a server without Range requests", {
+      hint: "put the file on a server that answers Range requests",
     });
   }
 
@@ -421,8 +428,8 @@ function checkRange(name, offset, length) {
 
 /** `bytes 0-99/1234` to {start, size}; size null where the server does not know it. */
 function parseContentRange(text) {
-  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text ?? '');
-  return match && {start: Number(match[1]), size: match[3] === '*' ? null : Number(match[3])};
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text ?? "");
+  return match && { start: Number(match[1]), size: match[3] === "*" ? null : Number(match[3]) };
 }
 
 function decodeURIComponentSafely(text) {
