@@ -1,6 +1,8 @@
 """Iterations per second of the splat trainer's CPU step, and what each part takes.
 
 python benchmarks/bench_train_step.py --size 640x360 --count 50000 --json
+
+With --opensplat PATH, whole trainings of OpenSplat's program on the CPU are timed beside ours (see opensplat.py).
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import argparse
 import json
 import os
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +79,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as this process may use")
+    parser.add_argument("--opensplat", type=Path, metavar="PATH", help="OpenSplat's binary, to compare with")
+    parser.add_argument("--rounds", type=int, default=3, help="of the comparison with OpenSplat")
     parser.add_argument("--json", action="store_true", help="print JSON only: one object, or one a line")
     args = parser.parse_args()
     from scenerep.cpus import usable_cpus
@@ -83,6 +89,12 @@ def main() -> None:
     for size in args.size or ["640x360", "320x180"]:
         width, height = (int(v) for v in size.split("x"))
         rows.append(measure(width, height, args.count, args.iterations, args.threads or usable_cpus()))
+        if args.opensplat is not None:
+            from opensplat import compare
+
+            with tempfile.TemporaryDirectory() as folder:
+                peer = compare(args.opensplat.resolve(), Path(folder), args.count, width, height, args.rounds)
+            rows[-1] |= {name: value for name, value in peer.items() if name not in rows[-1]}
         if args.json:
             print(json.dumps(rows[-1]), flush=True)
     if not args.json:

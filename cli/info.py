@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def info(path: Annotated[Path, tyro.conf.Positional], json: bool = False) -> None:
-    """Say what is in a run, a scene file or a capture.
+    """Say what is in a run, a scene file, a mesh or a capture.
 
     Args:
-        path: A run's folder, a scene of any format (file or SOG folder), a point cloud or a capture's folder.
+        path: A run's folder, a scene of any format (file or SOG folder), a point cloud, a mesh or a capture's folder.
         json: Print one JSON object.
     """
     if not path.exists():
@@ -56,11 +56,14 @@ def _scene_file(path: Path) -> dict[str, Any]:
     from scenerep.coding.container import MAGIC
     from scenerep.io.point_clouds import is_point_cloud, read_points
     from scenerep.io.scene_files import read_scene
+    from scenerep.meshes.read import is_mesh
 
     if path.is_file():
         with path.open("rb") as file:
             if file.read(len(MAGIC)) == MAGIC:
                 return describe(path)
+    if path.is_file() and is_mesh(path):
+        return _mesh(path)
     if path.is_file() and is_point_cloud(path):
         points = read_points(path)
         return {"kind": "points", "file": str(path), "count": len(points), "bytes": path.stat().st_size}
@@ -76,6 +79,21 @@ def _scene_file(path: Path) -> dict[str, Any]:
         "bytes": size,
         "bytes_per_gaussian": size / len(scene) if len(scene) else None,
         **_bounds(scene),
+    }
+
+
+def _mesh(path: Path) -> dict[str, Any]:
+    from scenerep.meshes.read import read_mesh
+
+    mesh = read_mesh(path)
+    return {
+        "kind": "mesh",
+        "file": str(path),
+        "vertices": len(mesh.vertices),
+        "triangles": len(mesh.faces),
+        "watertight": bool(mesh.is_watertight),
+        "bytes": path.stat().st_size,
+        "bounds": None if len(mesh.vertices) == 0 else mesh.bounds.tolist(),
     }
 
 

@@ -29,8 +29,6 @@ constexpr int kSigned = 15;
 
 int sign_class(int32_t x) { return x < 0 ? 0 : x > 0 ? 2 : 1; }
 
-int32_t floor_divide(int64_t a, int64_t b) { return static_cast<int32_t>(a >= 0 ? a / b : -((-a + b - 1) / b)); }
-
 int value_class(const ComponentSetup& s, int32_t v) {
   const int64_t c = (static_cast<int64_t>(v) - s.base) >> s.shift;
   return c < 0 ? 0 : c > 15 ? 15 : static_cast<int>(c);
@@ -126,23 +124,33 @@ struct Prediction {
   int count;
 };
 
+// floor((2 sum + m) / (2 m)), the mean of m values below 2^24 rounded, halves up; without a division.
+int32_t rounded_mean(int32_t sum, int m) {
+  if (m == 1) return sum;
+  if (m == 2) return (sum + 1) >> 1;
+  constexpr uint32_t kShift = 1u << 27;  // makes it positive
+  const uint32_t x = static_cast<uint32_t>(2 * sum + 3) + 6 * kShift;
+  return static_cast<int32_t>((static_cast<uint64_t>(x) * 0xaaaaaaabu) >> 34) - static_cast<int32_t>(kShift);
+}
+
 Prediction predict(const Cell& cell, int64_t i, int c, bool predicted) {
   const auto& nb = cell.neighbours[static_cast<size_t>(i)];
-  int64_t sum = 0, errors = 0;
-  int32_t low = INT32_MAX, high = INT32_MIN;
+  if (nb[0] < 0) return {0, 12, 0, 0};
+  const std::vector<int32_t>&values = cell.values[static_cast<size_t>(c)], &residuals = cell.residuals[static_cast<size_t>(c)];
+  int32_t sum = 0, low = INT32_MAX, high = INT32_MIN;
+  uint32_t errors = 0;  // below 3 * 2^25
   int m = 0;
   for (; m < kNeighbours && nb[static_cast<size_t>(m)] >= 0; m++) {
-    const size_t at = static_cast<size_t>(nb[static_cast<size_t>(m)]) * static_cast<size_t>(cell.components) +
-                      static_cast<size_t>(c);
-    const int32_t v = cell.values[at];
+    const size_t at = static_cast<size_t>(nb[static_cast<size_t>(m)]);
+    const int32_t v = values[at];
     sum += v;
-    errors += cell.residuals[at];
+    errors += static_cast<uint32_t>(residuals[at]);
     low = std::min(low, v);
     high = std::max(high, v);
   }
-  if (m == 0) return {0, 12, 0, 0};
-  const int32_t mean = predicted ? floor_divide(2 * sum + m, 2 * m) : 0;
-  return {mean, magnitude_class(static_cast<int32_t>(std::min<int64_t>(errors * 3 / (2 * m), 1 << 20))),
+  // 3 / 2 of the mean error.
+  const uint32_t error = m == 1 ? (3 * errors) >> 1 : m == 2 ? (3 * errors) >> 2 : errors >> 1;
+  return {predicted ? rounded_mean(sum, m) : 0, magnitude_class(static_cast<int32_t>(std::min(error, 1u << 20))),
           magnitude_class(std::min(high - low, 1 << 20)), m};
 }
 
@@ -150,13 +158,11 @@ Prediction predict(const Cell& cell, int64_t i, int c, bool predicted) {
 
 void AttributeCoder::choose_setups() {
   const int64_t n = cell_.size();
-  const int width = cell_.components;
-  std::vector<int32_t> column(static_cast<size_t>(n));
-  for (int c = 0; c < width; c++) {
+  for (int c = 0; c < cell_.components; c++) {
+    std::vector<int32_t> column = cell_.values[static_cast<size_t>(c)];
     double with = 0, without = 0;
     for (int64_t i = 0; i < n; i++) {
-      const int32_t v = cell_.values[static_cast<size_t>(i * width + c)];
-      column[static_cast<size_t>(i)] = v;
+      const int32_t v = column[static_cast<size_t>(i)];
       with += std::log2(1.0 + std::abs(v - predict(cell_, i, c, true).mean));
       without += std::log2(1.0 + std::abs(v));
     }
@@ -173,10 +179,7 @@ void AttributeCoder::choose_setups() {
 }
 
 template <class Coder>
-void AttributeCoder::code(Coder& coder, int stream, int64_t begin, int64_t end, bool first, float* bits) {
-  static constexpr int kFirst[kStreams + 1] = {0, 0, 6, 7, 10, 19, 34, 55};
-  const int width = cell_.components;
-  const int from = kFirst[stream], to = kFirst[stream + 1];
+void AttributeCoder::code_setups(Coder& coder, int from, int to) {
   auto raw = [&](uint32_t value, int count) {
     uint32_t read = 0;
     for (int left = count; left > 0;) {
@@ -186,90 +189,165 @@ void AttributeCoder::code(Coder& coder, int stream, int64_t begin, int64_t end, 
     }
     return read;
   };
-  if (first)
-    for (int c = from; c < to; c++) {
-      ComponentSetup& s = setups_[static_cast<size_t>(c)];
-      s.predicted = raw(s.predicted, 1);
-      if (c >= kBase) continue;
-      s.base = static_cast<int32_t>(raw(static_cast<uint32_t>(s.base + kValueLimit), 25)) - kValueLimit;
-      s.shift = static_cast<int>(raw(static_cast<uint32_t>(s.shift), 5));
-    }
-  coder.take_cost();
-
-  for (int64_t i = begin; i < end; i++) {
-    int32_t* value = &cell_.values[static_cast<size_t>(i * width)];
-    int32_t* error = &cell_.residuals[static_cast<size_t>(i * width)];
-    const int layer = std::min<int>(cell_.layer[static_cast<size_t>(i)], 3);
-    int32_t signed_error[3] = {0, 0, 0};
-    auto code_value = [&](auto& model, int c, const Prediction& p, const auto& context) {
-      const int32_t r = model.code(coder, context, Coder::kDecodes ? 0 : value[c] - p.mean);
-      if constexpr (Coder::kDecodes) {
-        value[c] = p.mean + r;
-        if (value[c] >= kValueLimit || value[c] <= -kValueLimit) throw CodingError("an attribute beyond 24 bits");
-      }
-      error[c] = std::abs(r);
-      return r;
-    };
-    auto predicted = [&](int c) { return predict(cell_, i, c, setups_[static_cast<size_t>(c)].predicted); };
-    auto cls = [&](int c) { return value_class(setups_[static_cast<size_t>(c)], value[c]); };
-    auto mean_cls = [&](int c, const Prediction& p) { return value_class(setups_[static_cast<size_t>(c)], p.mean); };
-    if (stream == 1) {
-      for (int c = 0; c < 6; c++) {
-        const Prediction p = predicted(c);
-        const int r = c % 3;
-        const int other = r ? cls(c - 1) : c ? cls(0) : 0;
-        const int before = r ? signed_class(signed_error[r - 1]) * 3 + sign_class(r > 1 ? signed_error[0] : 0) : layer;
-        const int form = c < 3 ? mean_cls(c, p) * 4 + layer
-                               : signed_class(floor_divide(value[0] - value[1], 2)) * kSigned +
-                                     signed_class(floor_divide(value[1] - value[2], 2));
-        const std::array<int, 4> context{mean_cls(c, p) * 16 + other, before, p.spread_class * 4 + p.count, form};
-        signed_error[r] = code_value(models_->shape[static_cast<size_t>(c)], c, p, context);
-        if (r == 2) {
-          const float cost = coder.take_cost();
-          if (bits) bits[i * kCosts + (c == 2 ? 1 : 2)] = cost;
-        }
-      }
-    } else if (stream == 2) {
-      const Prediction p = predicted(6);
-      const std::array<int, 3> context{mean_cls(6, p) * 4 + p.count, cls(0) * 4 + layer, cls(1) * 16 + cls(2)};
-      code_value(models_->surface[0], 6, p, context);
-    } else if (stream == 3) {
-      for (int c = 7; c < kBase; c++) {
-        const Prediction p = predicted(c);
-        const int before = c == 7 ? cls(0) : signed_class(signed_error[0]) * kSigned + signed_class(signed_error[1]);
-        const std::array<int, 3> context{before, p.spread_class * 4 + p.count, mean_cls(c, p) * 16 + cls(6)};
-        signed_error[c - 7] = code_value(models_->surface[static_cast<size_t>(c - 6)], c, p, context);
-      }
-    } else {
-      const int band = stream - 3;
-      int with = 0, m = 0;
-      for (; m < kNeighbours && cell_.neighbours[static_cast<size_t>(i)][static_cast<size_t>(m)] >= 0; m++) {
-        const int32_t* v = &cell_.values[static_cast<size_t>(cell_.neighbours[static_cast<size_t>(i)][static_cast<size_t>(m)]) *
-                                         static_cast<size_t>(width)];
-        with += std::any_of(v + from, v + to, [](int32_t x) { return x != 0; });
-      }
-      const bool lower_band = band > 1 && std::any_of(value + kFirst[stream - 1], value + from, [](int32_t x) { return x != 0; });
-      const int present = models_->present[static_cast<size_t>(band - 1)].code(
-          coder, {(with * 4 + m) * 2 + lower_band, cls(6) * 2 + lower_band, cls(0) * 4 + layer}, 0,
-          !Coder::kDecodes && std::any_of(value + from, value + to, [](int32_t x) { return x != 0; }));
-      if (present) {
-        int32_t total = 0;
-        for (int c = from; c < to; c++) {
-          const Prediction p = predicted(c);
-          const std::array<int, 2> context{p.error_class,
-                                           magnitude_class(std::min(total, 1 << 20)) * 16 + p.count * 4 + cls(6) / 4};
-          code_value(models_->sh[static_cast<size_t>(c - kBase)], c, p, context);
-          total += std::abs(value[c]);
-        }
-      } else {
-        for (int c = from; c < to; c++) value[c] = error[c] = 0;
-      }
-    }
-    if (stream > 1) {
-      const float cost = coder.take_cost();
-      if (bits) bits[i * kCosts + 1 + stream] = cost;
-    }
+  for (int c = from; c < to; c++) {
+    ComponentSetup& s = setups_[static_cast<size_t>(c)];
+    s.predicted = raw(s.predicted, 1);
+    if (c >= kBase) continue;
+    s.base = static_cast<int32_t>(raw(static_cast<uint32_t>(s.base + kValueLimit), 25)) - kValueLimit;
+    s.shift = static_cast<int>(raw(static_cast<uint32_t>(s.shift), 5));
   }
+}
+
+// Whether each Gaussian's SH band has values.
+template <class Coder>
+void AttributeCoder::code_present(Coder& coder, int band, int64_t begin, int64_t end, float* bits) {
+  const auto at = [](int64_t i) { return static_cast<size_t>(i); };
+  std::vector<uint8_t>& present = cell_.present[static_cast<size_t>(band - 1)];
+  for (int64_t i = begin; i < end; i++) {
+    int with = 0, m = 0;
+    for (; m < kNeighbours && cell_.neighbours[at(i)][at(m)] >= 0; m++) with += present[at(cell_.neighbours[at(i)][at(m)])];
+    const int lower = band > 1 && cell_.present[static_cast<size_t>(band - 2)][at(i)];
+    const int opacity = value_class(setups_[6], cell_.values[6][at(i)]), size = value_class(setups_[0], cell_.values[0][at(i)]);
+    const int layer = std::min<int>(cell_.layer[at(i)], 3);
+    present[at(i)] = static_cast<uint8_t>(models_->present[static_cast<size_t>(band - 1)].code(
+        coder, {(with * 4 + m) * 2 + lower, opacity * 2 + lower, size * 4 + layer}, 0, present[at(i)]));
+    const float cost = coder.take_cost();
+    if (bits) bits[i * kCosts + 4 + band] += cost;
+  }
+}
+
+// One component of the Gaussians begin .. end; `contexts(i, prediction)` gives those of Gaussian i and is followed by
+// `contexts.coded(i, residual)`.
+template <class Coder, class Model, class Contexts>
+void AttributeCoder::code_component(Coder& coder, Model& model, int c, int64_t begin, int64_t end, float* bits,
+                                    Contexts contexts) {
+  const bool predicted = setups_[static_cast<size_t>(c)].predicted;
+  const int cost_at = c < 3 ? 1 : c < 6 ? 2 : c < 7 ? 3 : c < kBase ? 4 : c < 19 ? 5 : c < 34 ? 6 : 7;
+  int32_t* values = cell_.values[static_cast<size_t>(c)].data();
+  int32_t* residuals = cell_.residuals[static_cast<size_t>(c)].data();
+  for (int64_t i = begin; i < end; i++) {
+    if (contexts.skips(i)) continue;
+    const Prediction p = predict(cell_, i, c, predicted);
+    const int32_t r = model.code(coder, contexts(i, p), Coder::kDecodes ? 0 : values[i] - p.mean);
+    if constexpr (Coder::kDecodes) {
+      values[i] = p.mean + r;
+      if (values[i] >= kValueLimit || values[i] <= -kValueLimit) throw CodingError("an attribute beyond 24 bits");
+    }
+    residuals[i] = std::abs(r);
+    contexts.coded(i, r);
+    const float cost = coder.take_cost();
+    if (bits) bits[i * kCosts + cost_at] += cost;
+  }
+}
+
+namespace {
+
+// What the contexts of all components are made of.
+struct Known {
+  const Cell& cell;
+  const std::vector<ComponentSetup>& setups;
+  int64_t begin;
+
+  int cls(int c, int64_t i) const {
+    return value_class(setups[static_cast<size_t>(c)], cell.values[static_cast<size_t>(c)][static_cast<size_t>(i)]);
+  }
+  int mean_cls(int c, const Prediction& p) const { return value_class(setups[static_cast<size_t>(c)], p.mean); }
+  int layer(int64_t i) const { return std::min<int>(cell.layer[static_cast<size_t>(i)], 3); }
+  int32_t value(int c, int64_t i) const { return cell.values[static_cast<size_t>(c)][static_cast<size_t>(i)]; }
+};
+
+// The residuals of the three components of a group.
+using Errors = std::array<std::vector<int32_t>, 3>;
+
+struct ShapeContexts {
+  Known known;
+  Errors& errors;
+  int c;
+
+  bool skips(int64_t) const { return false; }
+  std::array<int, 4> operator()(int64_t i, const Prediction& p) const {
+    const int r = c % 3;
+    const size_t k = static_cast<size_t>(i - known.begin);
+    const int mean = known.mean_cls(c, p);
+    const int other = r ? known.cls(c - 1, i) : c ? known.cls(0, i) : 0;
+    const int before = r ? signed_class(errors[static_cast<size_t>(r - 1)][k]) * 3 + sign_class(r > 1 ? errors[0][k] : 0)
+                         : known.layer(i);
+    // An arithmetic shift rounds down, as the reference does.
+    const int form = c < 3 ? mean * 4 + known.layer(i)
+                           : signed_class((known.value(0, i) - known.value(1, i)) >> 1) * kSigned +
+                                 signed_class((known.value(1, i) - known.value(2, i)) >> 1);
+    return {mean * 16 + other, before, p.spread_class * 4 + p.count, form};
+  }
+  void coded(int64_t i, int32_t r) const { errors[static_cast<size_t>(c % 3)][static_cast<size_t>(i - known.begin)] = r; }
+};
+
+struct OpacityContexts {
+  Known known;
+
+  bool skips(int64_t) const { return false; }
+  std::array<int, 3> operator()(int64_t i, const Prediction& p) const {
+    return {known.mean_cls(6, p) * 4 + p.count, known.cls(0, i) * 4 + known.layer(i), known.cls(1, i) * 16 + known.cls(2, i)};
+  }
+  void coded(int64_t, int32_t) const {}
+};
+
+struct ColourContexts {
+  Known known;
+  Errors& errors;
+  int c;
+
+  bool skips(int64_t) const { return false; }
+  std::array<int, 3> operator()(int64_t i, const Prediction& p) const {
+    const size_t k = static_cast<size_t>(i - known.begin);
+    const int before = c == 7 ? known.cls(0, i) : signed_class(errors[0][k]) * kSigned + signed_class(errors[1][k]);
+    return {before, p.spread_class * 4 + p.count, known.mean_cls(c, p) * 16 + known.cls(6, i)};
+  }
+  void coded(int64_t i, int32_t r) const { errors[static_cast<size_t>(c - 7)][static_cast<size_t>(i - known.begin)] = r; }
+};
+
+struct ShContexts {
+  Known known;
+  const std::vector<uint8_t>& present;
+  std::vector<int32_t>& total;  // magnitudes of the band's components up to here
+  int c;
+
+  bool skips(int64_t i) const { return !present[static_cast<size_t>(i)]; }
+  std::array<int, 2> operator()(int64_t i, const Prediction& p) const {
+    const int so_far = magnitude_class(std::min(total[static_cast<size_t>(i - known.begin)], 1 << 20));
+    return {p.error_class, so_far * 16 + p.count * 4 + known.cls(6, i) / 4};
+  }
+  void coded(int64_t i, int32_t) const { total[static_cast<size_t>(i - known.begin)] += std::abs(known.value(c, i)); }
+};
+
+}  // namespace
+
+template <class Coder>
+void AttributeCoder::code(Coder& coder, int stream, int64_t begin, int64_t end, bool first, float* bits) {
+  static constexpr int kFirst[kStreams + 1] = {0, 0, 6, 7, 10, 19, 34, 55};
+  const int from = kFirst[stream], to = kFirst[stream + 1];
+  if (first) code_setups(coder, from, to);
+  coder.take_cost();
+  const Known known{cell_, setups_, begin};
+  const size_t n = static_cast<size_t>(end - begin);
+  if (stream <= 3) {
+    Errors errors{std::vector<int32_t>(n), std::vector<int32_t>(n), std::vector<int32_t>(n)};
+    for (int c = from; c < to; c++) {
+      if (stream == 1)
+        code_component(coder, models_->shape[static_cast<size_t>(c)], c, begin, end, bits, ShapeContexts{known, errors, c});
+      else if (stream == 2)
+        code_component(coder, models_->surface[0], c, begin, end, bits, OpacityContexts{known});
+      else
+        code_component(coder, models_->surface[static_cast<size_t>(c - 6)], c, begin, end, bits,
+                       ColourContexts{known, errors, c});
+    }
+    return;
+  }
+  const int band = stream - 3;
+  code_present(coder, band, begin, end, bits);
+  std::vector<int32_t> total(n);
+  for (int c = from; c < to; c++)
+    code_component(coder, models_->sh[static_cast<size_t>(c - kBase)], c, begin, end, bits,
+                   ShContexts{known, cell_.present[static_cast<size_t>(band - 1)], total, c});
 }
 
 template void AttributeCoder::code(RangeEncoder&, int, int64_t, int64_t, bool, float*);

@@ -20,8 +20,10 @@ constexpr int kValueLimit = 1 << 24;
 struct Cell {
   int depth = 0, bands = 0, components = kBase;
   std::vector<uint64_t> codes;
-  std::vector<int32_t> values;     // [n, components]
-  std::vector<int32_t> residuals;  // their magnitudes, likewise
+  // By component: a stream is coded one component after the other, so that few models and columns are in use at a time.
+  std::vector<std::vector<int32_t>> values;     // [components][n]
+  std::vector<std::vector<int32_t>> residuals;  // their magnitudes, likewise
+  std::vector<std::vector<uint8_t>> present;    // [bands][n]: whether the SH band has values
   std::vector<std::array<int32_t, kNeighbours>> neighbours;  // -1: none
   std::vector<uint8_t> layer;
 
@@ -47,11 +49,18 @@ class AttributeCoder {
   ~AttributeCoder();
   // Encoder: chooses the setups by the values of the whole cell, whose neighbours are known.
   void choose_setups();
-  // Codes one stream (1 to 6) of the Gaussians begin .. end. `bits` [n, kCosts], if not null, gets the costs.
+  // Codes one stream (1 to 6) of the Gaussians begin .. end. The costs are added to `bits` [n, kCosts], if not null.
   template <class Coder>
   void code(Coder& coder, int stream, int64_t begin, int64_t end, bool first, float* bits);
 
  private:
+  template <class Coder>
+  void code_setups(Coder& coder, int from, int to);
+  template <class Coder>
+  void code_present(Coder& coder, int band, int64_t begin, int64_t end, float* bits);
+  template <class Coder, class Model, class Contexts>
+  void code_component(Coder& coder, Model& model, int c, int64_t begin, int64_t end, float* bits, Contexts contexts);
+
   Cell& cell_;
   std::vector<ComponentSetup> setups_;
   AttributeModels* models_;

@@ -1,4 +1,5 @@
 // The border to Python: scenerep/coding/cells.py and symbols.py are the other side.
+#include <algorithm>
 #include <memory>
 
 #include "coding_cell.h"
@@ -40,6 +41,16 @@ nb::tuple encode(Ints positions, Ints values, Longs counts, int depth, bool cost
   return nb::make_tuple(out, to_numpy(std::move(bits), {costs ? n : 0, kCosts}));
 }
 
+// [n, components]; a block of Gaussians at a time stays in the cache.
+std::vector<int32_t> rows_of(const Cell& cell) {
+  const size_t n = cell.codes.size(), width = static_cast<size_t>(cell.components);
+  std::vector<int32_t> rows(n * width);
+  for (size_t begin = 0; begin < n; begin += 64)
+    for (size_t c = 0; c < width; c++)
+      for (size_t i = begin; i < std::min(n, begin + 64); i++) rows[i * width + c] = cell.values[c][i];
+  return rows;
+}
+
 // -> (positions, values, None), or (None, None, (chunk, stream, message)).
 nb::tuple decode(const std::vector<std::vector<nb::bytes>>& streams, Longs counts, Longs layers, int depth, int bands) {
   std::vector<std::vector<View>> views;
@@ -51,7 +62,7 @@ nb::tuple decode(const std::vector<std::vector<nb::bytes>>& streams, Longs count
   const std::vector<int64_t> sizes = to_vector(counts), numbers = to_vector(layers);
   Cell cell;
   CellFault fault;
-  std::vector<int32_t> positions;
+  std::vector<int32_t> positions, values;
   {
     nb::gil_scoped_release release;
     fault = decode_cell(views, sizes, numbers, depth, bands, cell);
@@ -59,12 +70,13 @@ nb::tuple decode(const std::vector<std::vector<nb::bytes>>& streams, Longs count
       positions.reserve(cell.codes.size() * 3);
       for (uint64_t code : cell.codes)
         for (int32_t x : from_morton(code)) positions.push_back(x);
+      values = rows_of(cell);
     }
   }
   if (!fault.message.empty())
     return nb::make_tuple(nb::none(), nb::none(), nb::make_tuple(fault.layer, fault.stream, fault.message.c_str()));
   const size_t n = cell.codes.size(), width = static_cast<size_t>(cell.components);
-  return nb::make_tuple(to_numpy(std::move(positions), {n, 3}), to_numpy(std::move(cell.values), {n, width}), nb::none());
+  return nb::make_tuple(to_numpy(std::move(positions), {n, 3}), to_numpy(std::move(values), {n, width}), nb::none());
 }
 
 nb::bytes to_bytes(const Bytes& bytes) {

@@ -14,6 +14,18 @@ void merge_layer(const Cell& cell, std::vector<int32_t>& order, int64_t begin, i
   });
 }
 
+void resize(Cell& cell, size_t n) {
+  cell.values.resize(static_cast<size_t>(cell.components));
+  cell.residuals.resize(static_cast<size_t>(cell.components));
+  cell.present.resize(static_cast<size_t>(cell.bands));
+  for (auto& column : cell.values) column.resize(n);
+  for (auto& column : cell.residuals) column.resize(n);
+  for (auto& column : cell.present) column.resize(n);
+}
+
+// The component at which SH band 1, 2, 3 begins; of 4, the end.
+int first_of_band(int band) { return kBase + 3 * (band * band - 1); }
+
 std::vector<uint64_t> sorted_codes(const Cell& cell, const std::vector<int32_t>& order) {
   std::vector<uint64_t> codes;
   codes.reserve(order.size());
@@ -29,8 +41,14 @@ std::vector<std::vector<Bytes>> encode_cell(const CellInput& input, float* bits)
   cell.components = input.components;
   const int k = (cell.components - kBase) / 3;
   cell.bands = k == 0 ? 0 : k == 3 ? 1 : k == 8 ? 2 : 3;
-  cell.values.assign(input.values, input.values + input.n * static_cast<size_t>(input.components));
-  cell.residuals.resize(cell.values.size());
+  const size_t width = static_cast<size_t>(input.components);
+  resize(cell, input.n);
+  for (size_t i = 0; i < input.n; i++)
+    for (size_t c = 0; c < width; c++) cell.values[c][i] = input.values[i * width + c];
+  for (int band = 1; band <= cell.bands; band++)
+    for (int c = first_of_band(band); c < first_of_band(band + 1); c++)
+      for (size_t i = 0; i < input.n; i++)
+        if (cell.values[static_cast<size_t>(c)][i]) cell.present[static_cast<size_t>(band - 1)][i] = 1;
   cell.neighbours.resize(input.n);
   for (const int32_t* p = input.positions; p < input.positions + 3 * input.n; p += 3)
     cell.codes.push_back(morton(p[0], p[1], p[2]));
@@ -88,8 +106,7 @@ CellFault decode_cell(const std::vector<std::vector<View>>& streams, const std::
       cell.codes.insert(cell.codes.end(), codes.begin(), codes.end());
       const int64_t end = cell.size();
       cell.layer.resize(static_cast<size_t>(end), static_cast<uint8_t>(layers[layer]));
-      cell.values.resize(static_cast<size_t>(end * cell.components));
-      cell.residuals.resize(cell.values.size());
+      resize(cell, static_cast<size_t>(end));
       cell.neighbours.resize(static_cast<size_t>(end));
       find_neighbours(cell, begin, end);
       for (stream = 1; stream < static_cast<int>(parts.size()); stream++) {

@@ -31,7 +31,9 @@ def test_a_file_without_photographs(ply: Path, tmp_path: Path, capsys: pytest.Ca
     assert result["measured_on"] == "renders"
     assert result["psnr"] > 40
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["scene.ply", "small.srz"]
-    assert decode(out.read_bytes()).metadata["cameras"][0]["width"] == 960
+    metadata = decode(out.read_bytes()).metadata
+    assert metadata["cameras"][0]["width"] == 960
+    assert abs(sum(x * x for x in metadata["up"]) - 1) < 1e-3
     assert main(["compress", "rdo", str(ply), "--out", str(out)]) == 1
     assert "exists already" in capsys.readouterr().err
 

@@ -112,7 +112,9 @@ def test_points_and_meshes_by_name(file: Path, capsys: pytest.CaptureFixture[str
         capsys, "export", file, file.with_name("mesh.glb"), "--mesh.resolution", 48, "--mesh.max-side", 120, "--json"
     )
     assert made["format"] == "mesh" and made["triangles"] > 100
-    assert main(["info", str(file.with_name("mesh.glb"))]) == 1
+    said = run(capsys, "info", file.with_name("mesh.glb"), "--json")
+    assert (said["kind"], said["triangles"]) == ("mesh", made["triangles"])
+    assert main(["render", str(file.with_name("mesh.glb")), "--out", str(file.with_name("x.png"))]) == 1
     assert "no splat scene" in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ from scenerep.coding.quantiser import MAX_DEPTH, Quantiser
 from scenerep.errors import FormatError, SceneRepError
 
 MAGIC = b"\x89SRZ\r\n\x1a\n"
-VERSION = 1
+VERSION = 2
 KIND_SPLATS = 1
 STREAMS = ("geometry", "shape", "opacity", "colour", "sh1", "sh2", "sh3")
 """The streams of a chunk of splats, in their order; the last ones only up to the SH degree."""
@@ -135,7 +135,10 @@ def read_head(data: bytes, file: str = "<srz>") -> Head:
         _HEADER.unpack_from(data)
     )
     if version != VERSION:
-        raise FormatError(file, f"version {VERSION}", str(version), 8, "update scenerep: the file is newer")
+        hint = (
+            "update scenerep: the file is newer" if version > VERSION else "compress the scene again: the file is older"
+        )
+        raise FormatError(file, f"version {VERSION}", str(version), 8, hint)
     if kind != KIND_SPLATS:
         raise FormatError(file, f"kind {KIND_SPLATS} (splats)", str(kind), 10, "update scenerep: the file is newer")
     streams = stream_count(degree)

@@ -37,6 +37,11 @@ def looks_like(data: bytes) -> bool:
     return data.startswith(MAGIC) or (data.lstrip()[:1] == b"{" and _NAME.encode() in data)
 
 
+def holds_splats(head: bytes) -> bool:
+    """Whether the first bytes of a .glb, which hold its JSON, name the extension: otherwise it is a mesh."""
+    return _NAME.encode() in head
+
+
 def write(scene: Gaussians) -> bytes:
     """The scene as .glb: one node, one primitive of points, all attributes as float32, COLOR_0 for other viewers.
 

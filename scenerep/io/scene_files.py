@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from scenerep.coding.container import is_srz
 from scenerep.errors import DataError, FormatError
@@ -76,6 +78,14 @@ def detect(data: bytes, file: str) -> str:
             return "checkpoint"
         if sog.is_bundle(data):
             return "sog"
+        if not is_zipfile(io.BytesIO(data)):  # its table of contents is at the end
+            raise FormatError(
+                file,
+                "the end of a zip file",
+                "none within its bytes",
+                len(data),
+                "get a fresh copy, this one is cut off",
+            )
         raise FormatError(file, "a SOG (meta.json) or a checkpoint (data.pkl) in a zip file", "another zip file", 0)
     if data[:1] == b"{":
         from scenerep.io import glb, sog

@@ -56,6 +56,7 @@ class Cell:
     residuals: list[list[int]] = field(default_factory=list)  # magnitudes
     neighbours: list[list[int]] = field(default_factory=list)
     layers: list[int] = field(default_factory=list)
+    present: list[list[bool]] = field(default_factory=lambda: [[], [], []])  # by SH band: whether it has values
 
     @property
     def components(self) -> int:
@@ -135,12 +136,9 @@ class AttributeCoder:
         """One stream, 1 (shape) to 6 (SH band 3), of the Gaussians begin .. end."""
         if begin == 0:
             self._code_setups(coder, FIRST[stream], FIRST[stream + 1])
-        one = {1: self._shape, 2: self._opacity, 3: self._colour}.get(stream)
-        for i in range(begin, end):
-            if one:
-                one(coder, i)
-            else:
-                self._sh(coder, i, stream - 3)
+        one = {1: self._shape, 2: self._opacity, 3: self._colour}.get(stream, self._sh)
+        # One component after the other, so that few models and columns are in use at a time.
+        one(coder, range(begin, end), stream)
 
     def _code_setups(self, coder: Coder, begin: int, end: int) -> None:
         for c in range(begin, end):
@@ -169,63 +167,70 @@ class AttributeCoder:
         self._cell.residuals[i][c] = abs(residual)
         return residual
 
-    def _shape(self, coder: Coder, i: int) -> None:
-        value = self._cell.values[i]
+    def _shape(self, coder: Coder, members: range, _: int) -> None:
+        values = self._cell.values
         for group in (0, 3):
-            errors: list[int] = []
+            errors: list[list[int]] = [[] for _ in members]
             for c in range(group, group + 3):
-                p = self._prediction(i, c)
-                mean = self._setups[c].value_class(p.mean)
-                if errors:
-                    other = self._class(i, c - 1)
-                    sign = (errors[0] > 0) - (errors[0] < 0) if len(errors) > 1 else 0
-                    before: tuple = (signed_class(errors[-1]), sign)
-                else:
-                    other = self._class(i, 0) if c else 0
-                    before = (self._layer(i),)
-                if group == 0:
-                    form = (mean, self._layer(i))
-                else:
-                    form = (signed_class((value[0] - value[1]) // 2), signed_class((value[1] - value[2]) // 2))
-                errors.append(self._value(coder, i, c, p, ((mean, other), before, (p.spread_class, p.count), form)))
+                for i, seen in zip(members, errors):
+                    p = self._prediction(i, c)
+                    mean = self._setups[c].value_class(p.mean)
+                    if seen:
+                        other = self._class(i, c - 1)
+                        sign = (seen[0] > 0) - (seen[0] < 0) if len(seen) > 1 else 0
+                        before: tuple = (signed_class(seen[-1]), sign)
+                    else:
+                        other = self._class(i, 0) if c else 0
+                        before = (self._layer(i),)
+                    if group == 0:
+                        form = (mean, self._layer(i))
+                    else:
+                        x, y, z = values[i][:3]
+                        form = (signed_class((x - y) // 2), signed_class((y - z) // 2))
+                    seen.append(self._value(coder, i, c, p, ((mean, other), before, (p.spread_class, p.count), form)))
 
-    def _opacity(self, coder: Coder, i: int) -> None:
-        p = self._prediction(i, 6)
-        mean = self._setups[6].value_class(p.mean)
-        contexts = ((mean, p.count), (self._class(i, 0), self._layer(i)), (self._class(i, 1), self._class(i, 2)))
-        self._value(coder, i, 6, p, contexts)
+    def _opacity(self, coder: Coder, members: range, _: int) -> None:
+        for i in members:
+            p = self._prediction(i, 6)
+            mean = self._setups[6].value_class(p.mean)
+            contexts = ((mean, p.count), (self._class(i, 0), self._layer(i)), (self._class(i, 1), self._class(i, 2)))
+            self._value(coder, i, 6, p, contexts)
 
-    def _colour(self, coder: Coder, i: int) -> None:
-        errors = [0, 0]
+    def _colour(self, coder: Coder, members: range, _: int) -> None:
+        errors = [[0, 0, 0] for _ in members]
         for c in (7, 8, 9):
-            p = self._prediction(i, c)
-            if c == 7:
-                before: tuple = (self._class(i, 0),)
-            else:
-                before = (signed_class(errors[0]), signed_class(errors[1]))
-            mean = self._setups[c].value_class(p.mean)
-            residual = self._value(coder, i, c, p, (before, (p.spread_class, p.count), (mean, self._class(i, 6))))
-            if c < 9:
-                errors[c - 7] = residual
+            for i, seen in zip(members, errors):
+                p = self._prediction(i, c)
+                if c == 7:
+                    before: tuple = (self._class(i, 0),)
+                else:
+                    before = (signed_class(seen[0]), signed_class(seen[1]))
+                mean = self._setups[c].value_class(p.mean)
+                contexts = (before, (p.spread_class, p.count), (mean, self._class(i, 6)))
+                seen[c - 7] = self._value(coder, i, c, p, contexts)
 
-    def _sh(self, coder: Coder, i: int, band: int) -> None:
-        """A flag whether the band has values, then those."""
+    def _sh(self, coder: Coder, members: range, stream: int) -> None:
+        """A flag for each Gaussian whether the band has values, then those."""
+        present = [i for i in members if self._has_band(coder, i, stream - 3)]
+        totals = dict.fromkeys(present, 0)
+        for c in range(FIRST[stream], FIRST[stream + 1]):
+            for i in present:
+                p = self._prediction(i, c)
+                so_far = (magnitude_class(min(totals[i], 1 << 20)), p.count, self._class(i, 6) // 4)
+                self._value(coder, i, c, p, ((p.error_class,), so_far))
+                totals[i] += abs(self._cell.values[i][c])
+
+    def _has_band(self, coder: Coder, i: int, band: int) -> bool:
         cell = self._cell
         row, first, last = cell.values[i], FIRST[band + 3], FIRST[band + 4]
         neighbours = cell.neighbours[i]
-        having = sum(any(cell.values[j][first:last]) for j in neighbours)
-        lower = band > 1 and any(row[FIRST[band + 2] : first])
+        having = sum(cell.present[band - 1][j] for j in neighbours)
+        lower = band > 1 and cell.present[band - 2][i]
         contexts = (
             (having, len(neighbours), lower),
             (self._class(i, 6), lower),
             (self._class(i, 0), self._layer(i)),
         )
         flag = 0 if coder.decodes else int(any(row[first:last]))
-        if not self._present[band - 1].code(coder, contexts, 0, flag):
-            return  # the values are 0 already
-        total = 0
-        for c in range(first, last):
-            p = self._prediction(i, c)
-            so_far = (magnitude_class(min(total, 1 << 20)), p.count, self._class(i, 6) // 4)
-            self._value(coder, i, c, p, ((p.error_class,), so_far))
-            total += abs(row[c])
+        cell.present[band - 1].append(bool(self._present[band - 1].code(coder, contexts, 0, flag)))
+        return cell.present[band - 1][i]

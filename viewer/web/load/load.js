@@ -1,0 +1,161 @@
+/**
+ * Opens a scene from a byte source and hands it over in pieces as they are decoded.
+ *
+ * @typedef {{format: string, version: number|null, count: number, degree: number, antialiased: boolean, bytes: number|null,
+ *   layers: number, up: number[]|null, cameras: object[]|null, background: number[]|null, metadata: object,
+ *   shType: string, shSpace: string}} SceneHead
+ * @typedef {{id: number, layer: number, first: number, count: number, means: Float32Array, logScales: Float32Array,
+ *   quats: Float32Array, opacities: Float32Array, colours: Float32Array, sh: Int16Array|Float32Array|null,
+ *   shSteps: Float32Array}} SplatChunk
+ *   `first`: index of its first splat in the scene. means [3n]; quats [4n] wxyz, not normalised; opacities 0 to 1; colours
+ *   [3n] = 0.5 + C0 f_dc, not clamped; sh [n][k][3], value = number * step, `shSteps` luma and chroma for each band.
+ */
+import { FormatError } from "../errors.js";
+import { HEADER, isSrz, KINDS, readHead, readStart } from "../formats/srz_head.js";
+import { DecodePool } from "./pool.js";
+
+const START = 16384; // bytes asked for at first: the head of most .srz files
+const AT_ONCE = 1 << 18; // bytes of neighbouring chunks that are asked for together
+const AHEAD = 4; // requests on their way while others are decoded
+
+/**
+ * @param {import("./source.js").ByteSource} source
+ * @param {{signal?: AbortSignal, degree?: number, onHead?: (head: SceneHead) => void, onChunk?: (chunk: SplatChunk) => void,
+ *   onLayer?: (layer: {layers: number, layerCount: number, gain: {logScale: number, opacity: number}}) => void,
+ *   onProgress?: (progress: {received: number, total: number|null, decodedMs: number}) => void}} options
+ * @returns {Promise<{head: SceneHead, count: number}>}
+ * @throws {FormatError} The file is broken; what came before has been handed over.
+ */
+export async function openScene(source, options = {}) {
+  const pool = new DecodePool();
+  const stop = () => pool.close();
+  options.signal?.addEventListener("abort", stop);
+  try {
+    options.signal?.throwIfAborted();
+    const start = await source.read(0, START);
+    if (start.length === 0) throw new FormatError(source.name, "a scene", "an empty file", 0);
+    if (isSrz(start)) {
+      const { kind, length } = readStart(start, source.name);
+      if (kind === KINDS.splats) return await openSrz(source, start, length, pool, options);
+      throw new FormatError(source.name, "an .srz file of kind 1 (splats)", `kind ${kind}`, 10, "`scenerep decompress` makes a .ply of it");
+    }
+    return await openWhole(source, pool, options);
+  } finally {
+    options.signal?.removeEventListener("abort", stop);
+    pool.close();
+  }
+}
+
+const NO_GAIN = { logScale: 0, opacity: 1 };
+
+async function openSrz(source, start, length, pool, { degree = 3, onHead, onChunk, onLayer, onProgress }) {
+  const bytes = start.length >= Math.max(length, HEADER) ? start : await source.read(0, Math.max(length, HEADER));
+  const parsed = readHead(bytes, source.name);
+  const { chunks, metadata, ...plain } = parsed;
+  const head = {
+    format: "srz",
+    version: parsed.version,
+    count: parsed.count,
+    degree: parsed.degree,
+    antialiased: parsed.antialiased,
+    bytes: source.size ?? chunks.at(-1)?.end ?? length,
+    layers: parsed.layers,
+    up: numbers(metadata.up, 3),
+    cameras: Array.isArray(metadata.cameras) ? metadata.cameras : null,
+    background: numbers(metadata.background, 3),
+    metadata,
+    shType: "int16",
+    shSpace: "ycocg",
+  };
+  onHead?.(head);
+
+  const cells = new Map();
+  for (const chunk of chunks) {
+    if (!cells.has(chunk.cell)) cells.set(chunk.cell, []);
+    cells.get(chunk.cell).push(chunk);
+  }
+  for (const [cell, own] of cells) {
+    await pool.ask(cell, { op: "cell", cell, head: { ...plain, chunks: [] }, chunks: own.map(({ count }) => ({ count })), file: source.name });
+  }
+
+  let decodedMs = 0;
+  let first = 0;
+  let id = 0;
+  let layer = -1;
+  let pending = [];
+  const finishLayer = async () => {
+    await Promise.all(pending);
+    pending = [];
+    if (layer < 0) return;
+    const done = layer + 1;
+    const gain = done < parsed.layers && parsed.gains.length ? parsed.gains[layer] : NO_GAIN;
+    onLayer?.({ layers: done, layerCount: parsed.layers, gain });
+  };
+  for await (const { group, data } of fetched(source, batches(chunks))) {
+    for (const chunk of group) {
+      if (chunk.layer !== layer) {
+        await finishLayer();
+        layer = chunk.layer;
+      }
+      const at = chunk.offset - group[0].offset;
+      const place = { id: id++, layer, first };
+      first += chunk.count;
+      const asked = pool
+        .ask(chunk.cell, { op: "push", cell: chunk.cell, chunk, bytes: data.slice(at, at + chunk.end - chunk.offset), degree })
+        .then(({ splats, milliseconds }) => {
+          decodedMs += milliseconds;
+          onChunk?.({ ...place, ...splats });
+          onProgress?.({ received: source.received, total: head.bytes, decodedMs });
+        });
+      asked.catch(() => {}); // told by finishLayer
+      pending.push(asked);
+    }
+  }
+  await finishLayer();
+  return { head, count: first };
+}
+
+/** Neighbouring chunks of a layer together, up to a limit. */
+function batches(chunks) {
+  const groups = [];
+  for (const chunk of chunks) {
+    const last = groups.at(-1);
+    if (last && last[0].layer === chunk.layer && chunk.end - last[0].offset <= AT_ONCE) last.push(chunk);
+    else groups.push([chunk]);
+  }
+  return groups;
+}
+
+/** The bytes of each group, in order, some requests ahead. */
+async function* fetched(source, groups) {
+  const asked = [];
+  let next = 0;
+  const ask = () => {
+    const group = groups[next++];
+    const promise = source.read(group[0].offset, group.at(-1).end - group[0].offset);
+    promise.catch(() => {}); // told when its turn comes
+    asked.push({ group, promise });
+  };
+  while (next < groups.length || asked.length) {
+    while (next < groups.length && asked.length < AHEAD) ask();
+    const { group, promise } = asked.shift();
+    yield { group, data: await promise };
+  }
+}
+
+async function openWhole(source, pool, { onHead, onChunk, onLayer, onProgress }) {
+  const bytes = await source.read(0, source.size ?? Number.MAX_SAFE_INTEGER);
+  onProgress?.({ received: source.received, total: source.size, decodedMs: 0 });
+  const size = bytes.length;
+  const { head: found, pieces, milliseconds } = await pool.ask(0, { op: "whole", bytes: bytes.slice(), file: source.name });
+  const head = { ...found, bytes: size, layers: 1, up: null, cameras: null, background: null, metadata: {} };
+  onHead?.(head);
+  pieces.forEach((piece, id) => onChunk?.({ id, layer: 0, ...piece }));
+  onLayer?.({ layers: 1, layerCount: 1, gain: NO_GAIN });
+  onProgress?.({ received: source.received, total: size, decodedMs: milliseconds });
+  return { head, count: head.count };
+}
+
+function numbers(value, count) {
+  return Array.isArray(value) && value.length === count && value.every(Number.isFinite) ? value : null;
+}
