@@ -28,22 +28,46 @@ const AHEAD = 4; // requests on their way while others are decoded
  * @throws {FormatError} The file is broken; what came before has been handed over.
  */
 export async function openScene(source, options = {}) {
+  const { signal } = options;
+  signal?.throwIfAborted();
   const pool = new DecodePool();
-  const stop = () => pool.close();
-  options.signal?.addEventListener("abort", stop);
+  let stop;
+  const aborted = new Promise((_, reject) => (stop = () => reject(signal.reason)));
+  signal?.addEventListener("abort", stop);
   try {
-    options.signal?.throwIfAborted();
-    const start = await source.read(0, START);
-    if (start.length === 0) throw new FormatError(source.name, "a scene", "an empty file", 0);
-    if (isSrz(start)) {
-      const { kind, length } = readStart(start, source.name);
-      if (kind === KINDS.splats) return await openSrz(source, start, length, pool, options);
-    }
-    return await openWhole(source, pool, options);
+    return await Promise.race([open(guarded(source, signal), pool, options), aborted]);
   } finally {
-    options.signal?.removeEventListener("abort", stop);
+    signal?.removeEventListener("abort", stop);
     pool.close();
   }
+}
+
+/** The source, none of whose bytes get through once the signal is aborted. */
+function guarded(source, signal) {
+  return {
+    name: source.name,
+    get size() {
+      return source.size;
+    },
+    get received() {
+      return source.received;
+    },
+    async read(offset, length) {
+      const bytes = await source.read(offset, length);
+      signal?.throwIfAborted();
+      return bytes;
+    },
+  };
+}
+
+async function open(source, pool, options) {
+  const start = await source.read(0, START);
+  if (start.length === 0) throw new FormatError(source.name, "a scene", "an empty file", 0);
+  if (isSrz(start)) {
+    const { kind, length } = readStart(start, source.name);
+    if (kind === KINDS.splats) return openSrz(source, start, length, pool, options);
+  }
+  return openWhole(source, pool, options);
 }
 
 const NO_GAIN = { logScale: 0, opacity: 1 };
