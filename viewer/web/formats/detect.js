@@ -23,6 +23,7 @@ export function detect(bytes, file) {
 }
 
 const READERS = {
+  srz: () => import("./srz_whole.js"),
   ply: () => import("./ply.js"),
   "compressed.ply": () => import("./compressed_ply.js"),
   spz: () => import("./spz.js"),
@@ -30,7 +31,7 @@ const READERS = {
   splat: () => import("./splat.js"),
 };
 
-/** The scene of a file of any format but .srz. @throws {FormatError} */
+/** The scene of a file of any format; of .srz, all kinds but 1. @throws {FormatError} */
 export async function readWhole(bytes, file) {
   const reader = await READERS[detect(bytes, file)]();
   return reader.read(bytes, file);

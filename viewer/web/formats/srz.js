@@ -1,14 +1,9 @@
 /** `.srz` of kind 1: streams to integers, integers to splats; twin of scenerep/coding/scene_codec.py and quantised.py. */
 import { CellDecoder, StreamError } from "../coding/cell.js";
-import { BASE } from "../coding/attributes.js";
 import { FormatError } from "../errors.js";
-import { coefficients, SH_C0 } from "./common.js";
 import { crc32 } from "./crc32.js";
 import { COPY, readHead, STREAMS } from "./srz_head.js";
-
-const LOWEST_OPACITY = 1 / 1024;
-const MOST_SH = 32767;
-const FARTHEST = 80; // exp(80) radii are far beyond any scene; a broken file must not overflow
+import { dequantise, integerSh } from "./srz_values.js";
 
 /**
  * How many layers of a file are there in full: all, or, of a file that was cut off, those before the first that is not.
@@ -90,57 +85,8 @@ export class SrzCell {
    * Splats begin .. end as numbers, rounded once to float32. SH stays in integers, those beyond 16 bits at their end.
    */
   splats(begin, end) {
-    return dequantise(this.head, this.decoder.cell, begin, end);
+    const { head } = this;
+    const { cell } = this.decoder;
+    return { ...dequantise(head, cell, begin, end), sh: integerSh(head, cell, begin, end), shSteps: head.shSteps };
   }
-}
-
-function dequantise(head, cell, begin, end) {
-  const n = end - begin;
-  const { steps, origin, centre, radius } = head;
-  const v = cell.values;
-  const out = {
-    count: n,
-    means: new Float32Array(3 * n),
-    logScales: new Float32Array(3 * n),
-    quats: new Float32Array(4 * n),
-    opacities: new Float32Array(n),
-    colours: new Float32Array(3 * n),
-    sh: null,
-    shSteps: head.shSteps,
-  };
-  [cell.x, cell.y, cell.z].forEach((places, a) => {
-    for (let k = 0; k < n; k++) out.means[3 * k + a] = expand(origin[a] + places[begin + k] * steps.position, centre[a], radius);
-  });
-  for (let k = 0; k < n; k++) {
-    const i = begin + k;
-    for (let a = 0; a < 3; a++) out.logScales[3 * k + a] = v[a][i] * steps.logScale;
-    const [gx, gy, gz] = [v[3][i] * steps.rotation, v[4][i] * steps.rotation, v[5][i] * steps.rotation];
-    const s = (gx * gx + gy * gy + gz * gz) / 4;
-    out.quats[4 * k] = (1 - s) / (1 + s);
-    out.quats[4 * k + 1] = gx / (1 + s);
-    out.quats[4 * k + 2] = gy / (1 + s);
-    out.quats[4 * k + 3] = gz / (1 + s);
-    out.opacities[k] = Math.min(Math.max(v[6][i] * steps.opacity, LOWEST_OPACITY), 1 - LOWEST_OPACITY);
-    const [y, co, cg] = [v[7][i] * steps.luma, v[8][i] * steps.chroma, v[9][i] * steps.chroma];
-    const t = y - cg / 2;
-    // Through the float32 coefficient, as elsewhere.
-    out.colours[3 * k] = 0.5 + SH_C0 * Math.fround((t + co / 2) / SH_C0);
-    out.colours[3 * k + 1] = 0.5 + SH_C0 * Math.fround((y + cg / 2) / SH_C0);
-    out.colours[3 * k + 2] = 0.5 + SH_C0 * Math.fround((t - co / 2) / SH_C0);
-  }
-  const width = 3 * coefficients(head.degree);
-  if (width) {
-    out.sh = new Int16Array(width * n);
-    for (let c = 0; c < width; c++) {
-      const column = v[BASE + c];
-      for (let k = 0; k < n; k++) out.sh[width * k + c] = Math.max(-MOST_SH, Math.min(MOST_SH, column[begin + k]));
-    }
-  }
-  return out;
-}
-
-function expand(place, centre, radius) {
-  if (!radius) return place;
-  const ratio = Math.abs(place) / radius;
-  return centre + (ratio > 1 ? Math.sign(place) * radius * Math.exp(Math.min(ratio - 1, FARTHEST)) : place);
 }

@@ -28,8 +28,9 @@ const operations = {
   async whole({ bytes, file }) {
     const began = performance.now();
     const scene = await readWhole(bytes, file);
-    const { format, version, count, degree, antialiased, shType, shSpace } = scene;
-    return { head: { format, version, count, degree, antialiased, shType, shSpace }, pieces: pieces(scene), milliseconds: performance.now() - began };
+    const { format, version, count, degree, antialiased, shType, shSpace, metadata = {} } = scene;
+    const head = { format, version, count, degree, antialiased, shType, shSpace };
+    return { head, metadata, pieces: pieces(scene), milliseconds: performance.now() - began };
   },
 };
 

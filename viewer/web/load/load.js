@@ -11,6 +11,7 @@
  *   [3n] = 0.5 + C0 f_dc, not clamped; sh [n][k][3], value = number * step, `shSteps` luma and chroma for each band.
  */
 import { FormatError } from "../errors.js";
+import { completeLayers } from "../formats/srz.js";
 import { HEADER, isSrz, KINDS, readHead, readStart } from "../formats/srz_head.js";
 import { DecodePool } from "./pool.js";
 
@@ -27,23 +28,46 @@ const AHEAD = 4; // requests on their way while others are decoded
  * @throws {FormatError} The file is broken; what came before has been handed over.
  */
 export async function openScene(source, options = {}) {
+  const { signal } = options;
+  signal?.throwIfAborted();
   const pool = new DecodePool();
-  const stop = () => pool.close();
-  options.signal?.addEventListener("abort", stop);
+  let stop;
+  const aborted = new Promise((_, reject) => (stop = () => reject(signal.reason)));
+  signal?.addEventListener("abort", stop);
   try {
-    options.signal?.throwIfAborted();
-    const start = await source.read(0, START);
-    if (start.length === 0) throw new FormatError(source.name, "a scene", "an empty file", 0);
-    if (isSrz(start)) {
-      const { kind, length } = readStart(start, source.name);
-      if (kind === KINDS.splats) return await openSrz(source, start, length, pool, options);
-      throw new FormatError(source.name, "an .srz file of kind 1 (splats)", `kind ${kind}`, 10, "`scenerep decompress` makes a .ply of it");
-    }
-    return await openWhole(source, pool, options);
+    return await Promise.race([open(guarded(source, signal), pool, options), aborted]);
   } finally {
-    options.signal?.removeEventListener("abort", stop);
+    signal?.removeEventListener("abort", stop);
     pool.close();
   }
+}
+
+/** The source, none of whose bytes get through once the signal is aborted. */
+function guarded(source, signal) {
+  return {
+    name: source.name,
+    get size() {
+      return source.size;
+    },
+    get received() {
+      return source.received;
+    },
+    async read(offset, length) {
+      const bytes = await source.read(offset, length);
+      signal?.throwIfAborted();
+      return bytes;
+    },
+  };
+}
+
+async function open(source, pool, options) {
+  const start = await source.read(0, START);
+  if (start.length === 0) throw new FormatError(source.name, "a scene", "an empty file", 0);
+  if (isSrz(start)) {
+    const { kind, length } = readStart(start, source.name);
+    if (kind === KINDS.splats) return openSrz(source, start, length, pool, options);
+  }
+  return openWhole(source, pool, options);
 }
 
 const NO_GAIN = { logScale: 0, opacity: 1 };
@@ -51,19 +75,18 @@ const NO_GAIN = { logScale: 0, opacity: 1 };
 async function openSrz(source, start, length, pool, { degree = 3, onHead, onChunk, onLayer, onProgress }) {
   const bytes = start.length >= Math.max(length, HEADER) ? start : await source.read(0, Math.max(length, HEADER));
   const parsed = readHead(bytes, source.name);
-  const { chunks, metadata, ...plain } = parsed;
+  const { chunks: all, metadata, ...plain } = parsed;
+  const layers = source.size === null ? parsed.layers : completeLayers(parsed, source.size, source.name);
+  const chunks = all.filter((chunk) => chunk.layer < layers);
   const head = {
     format: "srz",
     version: parsed.version,
     count: parsed.count,
     degree: parsed.degree,
     antialiased: parsed.antialiased,
-    bytes: source.size ?? chunks.at(-1)?.end ?? length,
+    bytes: source.size ?? all.at(-1)?.end ?? length,
     layers: parsed.layers,
-    up: numbers(metadata.up, 3),
-    cameras: Array.isArray(metadata.cameras) ? metadata.cameras : null,
-    background: numbers(metadata.background, 3),
-    metadata,
+    ...said(metadata),
     shType: "int16",
     shSpace: "ycocg",
   };
@@ -143,17 +166,38 @@ async function* fetched(source, groups) {
   }
 }
 
-async function openWhole(source, pool, { onHead, onChunk, onLayer, onProgress }) {
+async function openWhole(source, pool, { signal, onHead, onChunk, onLayer, onProgress }) {
   const bytes = await source.read(0, source.size ?? Number.MAX_SAFE_INTEGER);
   onProgress?.({ received: source.received, total: source.size, decodedMs: 0 });
   const size = bytes.length;
-  const { head: found, pieces, milliseconds } = await pool.ask(0, { op: "whole", bytes: bytes.slice(), file: source.name });
-  const head = { ...found, bytes: size, layers: 1, up: null, cameras: null, background: null, metadata: {} };
+  const { head: found, metadata, pieces, milliseconds } = await pool.ask(0, { op: "whole", bytes, file: source.name });
+  const head = { ...found, bytes: size, layers: 1, ...said(metadata) };
   onHead?.(head);
-  pieces.forEach((piece, id) => onChunk?.({ id, layer: 0, ...piece }));
+  for (const [id, piece] of pieces.entries()) {
+    onChunk?.({ id, layer: 0, ...piece });
+    await nextTask(); // what is done with a piece may take a while
+    signal?.throwIfAborted();
+  }
   onLayer?.({ layers: 1, layerCount: 1, gain: NO_GAIN });
   onProgress?.({ received: source.received, total: size, decodedMs: milliseconds });
   return { head, count: head.count };
+}
+
+/** What a file says of itself, as far as it is sound. */
+function said(metadata) {
+  const cameras = Array.isArray(metadata.cameras) ? metadata.cameras : null;
+  return { up: numbers(metadata.up, 3), cameras, background: numbers(metadata.background, 3), metadata };
+}
+
+function nextTask() {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 function numbers(value, count) {

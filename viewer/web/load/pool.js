@@ -7,6 +7,7 @@ export class DecodePool {
   constructor(count = Math.max(1, Math.min(MOST, (navigator.hardwareConcurrency || 2) - 1))) {
     this.waiting = new Map();
     this.next = 0;
+    this.closed = false;
     this.workers = Array.from({ length: count }, () => {
       const worker = new Worker(new URL("./decode_worker.js", import.meta.url), { type: "module" });
       worker.onmessage = ({ data }) => this.answer(data);
@@ -20,6 +21,7 @@ export class DecodePool {
     const id = this.next++;
     const transfer = message.bytes ? [message.bytes.buffer] : [];
     return new Promise((resolve, reject) => {
+      if (this.closed) return reject(closedError());
       this.waiting.set(id, { resolve, reject });
       this.workers[which % this.workers.length].postMessage({ id, ...message }, transfer);
     });
@@ -40,6 +42,9 @@ export class DecodePool {
 
   close() {
     this.workers.forEach((worker) => worker.terminate());
-    this.fail(new DOMException("the scene was closed", "AbortError"));
+    this.closed = true;
+    this.fail(closedError());
   }
 }
+
+const closedError = () => new DOMException("the scene was closed", "AbortError");

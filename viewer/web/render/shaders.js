@@ -179,3 +179,18 @@ void main() {
   vec4 c = texelFetch(picture, ivec2(gl_FragCoord.xy), 0);
   shown = vec4(clamp(c.rgb + (1.0 - c.a) * background, 0.0, 1.0), 1.0);
 }`;
+/** How far two pictures are apart, in colours that keep their order in grey. */
+export const DIFFERENCE_SHADER = `${HEAD}
+uniform highp sampler2D first;
+uniform highp sampler2D second;
+uniform vec3 background;
+uniform float gain;
+out vec4 shown;
+vec3 over(vec4 c) { return clamp(c.rgb + (1.0 - c.a) * background, 0.0, 1.0); }
+void main() {
+  ivec2 at = ivec2(gl_FragCoord.xy);
+  vec3 d = abs(over(texelFetch(first, at, 0)) - over(texelFetch(second, at, 0)));
+  float t = clamp(gain * max(d.r, max(d.g, d.b)), 0.0, 1.0);
+  vec3 cold = mix(vec3(0.02, 0.02, 0.08), vec3(0.45, 0.1, 0.45), clamp(2.0 * t, 0.0, 1.0));
+  shown = vec4(mix(cold, vec3(1.0, 0.85, 0.3), clamp(2.0 * t - 1.0, 0.0, 1.0)), 1.0);
+}`;

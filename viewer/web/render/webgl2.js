@@ -5,7 +5,7 @@
  *   Pixels; viewFromWorld: 16 numbers by rows, OpenCV axes (x right, y down, z forward).
  */
 import { GpuScene } from "./scene.js";
-import { BLEND_SHADER, COVER_SHADER, DRAW_SHADER, NOTHING_SHADER, PROJECT_OUTPUTS, projectShader, RESOLVE_SHADER } from "./shaders.js";
+import { BLEND_SHADER, COVER_SHADER, DIFFERENCE_SHADER, DRAW_SHADER, NOTHING_SHADER, PROJECT_OUTPUTS, projectShader, RESOLVE_SHADER } from "./shaders.js";
 
 const GEOMETRY_UNIT = 0;
 const SH_UNIT = 1;
@@ -47,6 +47,7 @@ export class Renderer {
     this.targets = new Map();
     this.draw = program(gl, DRAW_SHADER, BLEND_SHADER);
     this.resolve = program(gl, COVER_SHADER, RESOLVE_SHADER);
+    this.compare = program(gl, COVER_SHADER, DIFFERENCE_SHADER);
     this.projecting = gl.createVertexArray();
     this.drawing = gl.createVertexArray();
     this.empty = gl.createVertexArray();
@@ -102,6 +103,36 @@ export class Renderer {
     gl.bindVertexArray(null);
   }
 
+  /** Resolves when a scene's splats are in order for a camera: it can then be shown without a flicker. */
+  async prepare(scene, camera) {
+    scene.setOrder((await scene.sorter.ask(depthRow(camera), true)).order);
+  }
+
+  /** Draws `gain` times the absolute difference of two scenes to the canvas, dark blue to yellow. */
+  difference(first, second, camera, gain) {
+    const { gl } = this;
+    if (this.lost) return;
+    const { width, height } = camera;
+    const format = this.floatFormat ?? gl.RGBA8;
+    const targets = ["a", "b"].map((name) => this.target(width, height, format, name));
+    [first, second].forEach((scene, i) => this.paint([{ scene }], camera, targets[i].frame, null));
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(0, 0, width, height);
+    gl.disable(gl.BLEND);
+    gl.useProgram(this.compare.program);
+    targets.forEach(({ texture }, i) => {
+      gl.activeTexture(gl.TEXTURE0 + i);
+      gl.bindTexture(gl.TEXTURE_2D, texture);
+    });
+    gl.uniform1i(this.compare.uniforms.first, 0);
+    gl.uniform1i(this.compare.uniforms.second, 1);
+    gl.uniform3fv(this.compare.uniforms.background, this.background);
+    gl.uniform1f(this.compare.uniforms.gain, gain);
+    gl.bindVertexArray(this.empty);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.bindVertexArray(null);
+  }
+
   /**
    * A picture of one scene, with a sort of its own.
    * @param {{camera: Camera, mode?: "exact"|"fast", sort?: "exact"|"16bit", float?: boolean}} options
@@ -118,14 +149,14 @@ export class Renderer {
     const limit = Math.min(gl.getParameter(gl.MAX_RENDERBUFFER_SIZE), gl.getParameter(gl.MAX_TEXTURE_SIZE));
     if (!(width >= 1 && height >= 1 && Math.max(width, height) <= limit)) throw new Error(`a picture of ${width} x ${height} is beyond this browser's ${limit} pixels a side`);
     const floats = mode === "exact" && this.floatFormat !== null;
-    const target = this.target(width, height, floats ? this.floatFormat : gl.RGBA8);
+    const target = this.target(width, height, floats ? this.floatFormat : gl.RGBA8, "capture");
     this.paint([{ scene }], camera, target.frame, floats ? null : this.background);
     const numbers = floats ? new Float32Array(4 * width * height) : new Uint8Array(4 * width * height);
     gl.readPixels(0, 0, width, height, gl.RGBA, floats ? gl.FLOAT : gl.UNSIGNED_BYTE, numbers);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.bindVertexArray(null);
     if (shown) scene.setOrder(shown);
-    this.dropTarget(width, height, floats ? this.floatFormat : gl.RGBA8);
+    this.dropTarget(width, height, floats ? this.floatFormat : gl.RGBA8, "capture");
     return float && floats ? flipped(numbers, width, height, new Float32Array(numbers.length)) : toBytes(numbers, width, height, floats ? this.background : null);
   }
 
@@ -212,12 +243,12 @@ export class Renderer {
     return this.programs.get(key);
   }
 
-  target(width, height, format = this.floatFormat) {
+  target(width, height, format = this.floatFormat, name = "a") {
     const { gl } = this;
-    const key = `${width} ${height} ${format}`;
+    const key = `${width} ${height} ${format} ${name}`;
     let target = this.targets.get(key);
     if (target) return target;
-    if (this.targets.size > 2) [...this.targets.keys()].forEach((old) => this.dropTarget(...old.split(" ").map(Number)));
+    if (this.targets.size > 2) [...this.targets.keys()].forEach((old) => old.startsWith(`${width} ${height} `) || this.dropTarget(...old.split(" ")));
     const texture = gl.createTexture();
     const frame = gl.createFramebuffer();
     gl.activeTexture(gl.TEXTURE0);
@@ -233,8 +264,8 @@ export class Renderer {
     return target;
   }
 
-  dropTarget(width, height, format) {
-    const key = `${width} ${height} ${format}`;
+  dropTarget(width, height, format, name = "a") {
+    const key = `${width} ${height} ${format} ${name}`;
     const target = this.targets.get(key);
     if (!target) return;
     this.gl.deleteTexture(target.texture);
