@@ -1,6 +1,5 @@
 /** What the page shows: one scene or two, a viewpoint, and when to draw. The panels in ui/ change it. */
 import { openScene } from "./load/load.js";
-import { SourceError } from "./load/source.js";
 import { Renderer } from "./render/webgl2.js";
 import { Controls } from "./view/controls.js";
 import { depthAt, worldAt } from "./view/pick.js";
@@ -53,27 +52,20 @@ export class App extends EventTarget {
    * Opens a source in a slot, 0 or 1, in place of what is there.
    * @param {import("./load/source.js").ByteSource} source
    */
-  async open(source, slot = 0, { keepView = false, swap = false } = {}) {
+  async open(source, slot = 0, { keepView = false } = {}) {
     const began = performance.now();
     const abort = new AbortController();
-    const before = this.slots[slot];
-    if (!swap) this.close(slot);
+    this.close(slot);
     const entry = { name: source.name, source, scene: null, head: null, layers: 0, decodedMs: 0, firstMs: null, doneMs: null, abort };
     this.emit("loading", { slot, entry });
-    if (!swap) this.slots[slot] = entry;
-    const show = () => {
-      if (swap && this.slots[slot] === before) {
-        this.close(slot);
-        this.slots[slot] = entry;
-      }
-    };
+    this.slots[slot] = entry;
     try {
       await openScene(source, {
         signal: abort.signal,
         onHead: (head) => {
           entry.head = head;
           entry.scene = this.renderer.createScene(head);
-          entry.scene.budget !== this.budget && this.budget && entry.scene.setBudget(this.budget);
+          if (this.budget) entry.scene.setBudget(this.budget);
           if (this.shDegree !== undefined) entry.scene.degree = Math.min(head.degree, this.shDegree);
           if (head.up && !this.told?.up) this.view.up = head.up;
           if (head.background && !this.told?.background) this.setBackground(head.background);
@@ -96,14 +88,12 @@ export class App extends EventTarget {
           this.emit("progress", { slot, entry });
         },
       });
-      if (!keepView && !this.placed && !entry.head.cameras?.length && !this.told?.start) this.frameScene(entry.scene);
+      if (!keepView && !this.placed && !entry.head.cameras?.length && !this.told?.cameras?.length) this.frameScene(entry.scene);
       entry.doneMs = performance.now() - began;
-      if (swap) await this.renderer.prepare(entry.scene, this.camera());
-      show();
       this.emit("loaded", { slot, entry });
       this.invalidate(true);
     } catch (error) {
-      if (abort.signal.aborted || error.name === "AbortError" || (error instanceof SourceError && abort.signal.aborted)) return;
+      if (abort.signal.aborted) return; // closed, or another one opened
       if (!entry.scene) this.slots[slot] = this.slots[slot] === entry ? null : this.slots[slot];
       this.emit("failed", { slot, entry, error });
     }
@@ -117,6 +107,20 @@ export class App extends EventTarget {
     entry.source.close?.();
     if (entry.scene) this.renderer.removeScene(entry.scene);
     if (slot === 1) this.setMode("first");
+  }
+
+  /** Shows a scene that is complete and sorted in the first slot: a training has a newer one. */
+  replace(scene, { name, bytes }) {
+    const before = this.slots[0];
+    const done = { firstMs: 0, doneMs: 0, layers: 1, decodedMs: 0 };
+    const source = { received: bytes, close() {} };
+    this.slots[0] = { name, source, scene, head: { ...scene.head, bytes }, abort: new AbortController(), ...done };
+    if (before?.scene) this.renderer.removeScene(before.scene);
+    scene.box = before?.scene?.box ?? null;
+    if (this.shDegree !== undefined) scene.degree = Math.min(scene.head.degree, this.shDegree);
+    if (!this.home && !this.placed) this.frameScene(scene);
+    this.emit("loaded", { slot: 0, entry: this.slots[0] });
+    this.invalidate(true);
   }
 
   /** The scenes that are drawn. */

@@ -22,6 +22,7 @@ export class GpuScene {
     this.gain = NO_GAIN;
     this.degree = head.degree;
     this.budget = Infinity;
+    this.box = null; // [x, y, z, X, Y, Z]: only what lies within is drawn
     this.chunks = []; // kept for a lost context, and for picking
     this.order = null;
     this.drawn = 0;

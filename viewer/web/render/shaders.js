@@ -63,6 +63,7 @@ uniform vec2 size;         // of the picture [px]
 uniform vec2 gain;         // added to log scales; factor of opacities
 uniform bool antialiased;
 uniform int degree;
+uniform vec3 low, high;    // box outside of which nothing is drawn
 uniform vec2 steps[3];     // of luma and chroma of each SH band
 
 layout(location = 0) in uint index;
@@ -93,6 +94,7 @@ void main() {
   int splat = int(index);
   ivec3 at = ivec3((splat & 255) * 4, (splat >> 8) & 255, splat >> 16);
   vec4 place = texelFetch(geometry, at, 0);
+  if (any(lessThan(place.xyz, low)) || any(greaterThan(place.xyz, high))) return;
   vec3 p = rotation * place.xyz + translation;
   if (!(p.z >= ${glsl(NEAR)} && p.z <= ${FAR.toExponential(1)})) return;
   vec4 quaternion = texelFetch(geometry, at + ivec3(1, 0, 0), 0);

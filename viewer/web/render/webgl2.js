@@ -9,6 +9,7 @@ import { BLEND_SHADER, COVER_SHADER, DIFFERENCE_SHADER, DRAW_SHADER, NOTHING_SHA
 
 const GEOMETRY_UNIT = 0;
 const SH_UNIT = 1;
+const EVERYWHERE = [3e38, 3e38, 3e38];
 
 export class Renderer {
   /**
@@ -101,11 +102,6 @@ export class Renderer {
       this.paint(parts, camera, null, this.background);
     }
     gl.bindVertexArray(null);
-  }
-
-  /** Resolves when a scene's splats are in order for a camera: it can then be shown without a flicker. */
-  async prepare(scene, camera) {
-    scene.setOrder((await scene.sorter.ask(depthRow(camera), true)).order);
   }
 
   /** Draws `gain` times the absolute difference of two scenes to the canvas, dark blue to yellow. */
@@ -220,6 +216,9 @@ export class Renderer {
     gl.uniform2f(u.gain, scene.gain.logScale, scene.gain.opacity);
     gl.uniform1i(u.antialiased, scene.head.antialiased ? 1 : 0);
     gl.uniform1i(u.degree, scene.degree);
+    const [low, high] = scene.box ? [scene.box.slice(0, 3), scene.box.slice(3)] : [EVERYWHERE.map((x) => -x), EVERYWHERE];
+    gl.uniform3fv(u.low, low);
+    gl.uniform3fv(u.high, high);
     gl.bindVertexArray(this.projecting);
     gl.bindBuffer(gl.ARRAY_BUFFER, scene.indices);
     gl.enableVertexAttribArray(0);
