@@ -20,7 +20,6 @@ from scenerep.errors import ConfigError, DataError
 from scenerep.registry import COMPRESSORS, Compressor, load
 
 if TYPE_CHECKING:
-    from scenerep.captures import Capture
     from scenerep.compress import Job
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
@@ -115,6 +114,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
     else:
         cameras = cameras_around(scene, *_RENDERS)
         views = Views.of_renders(scene, cameras, background)
+    licence = {} if options.licence is None else {"licence": options.licence}
     return Job(
         scene,
         views,
@@ -123,7 +123,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
         seconds=60 * options.minutes,
         steps=options.steps,
         seed=options.seed,
-        metadata=_metadata(opened, capture, background, options.licence),
+        metadata=licence | opened.viewer_metadata(capture, background),
         folder=options.out.with_name(f".{options.out.name}.work"),
     )
 
@@ -162,32 +162,6 @@ def parse_decibel(text: str) -> float:
         return float(match[1])
     except (AssertionError, ValueError) as error:
         raise ConfigError(f"{text!r} is not a loss in decibel", "write it as 0.2dB") from error
-
-
-def _metadata(
-    opened: Source, capture: Capture | None, background: tuple[float, float, float], licence: str | None
-) -> dict[str, Any]:
-    """What a viewer starts from: cameras, which way is up and the colour behind the scene."""
-    from scenerep.geometry.layout import up_vector
-
-    cameras = opened.cameras(capture)
-    chosen = cameras[:: max(1, len(cameras) // 2)][:2]
-    return ({} if licence is None else {"licence": licence}) | {
-        "background": list(background),
-        "up": up_vector(cameras).round(5).tolist(),
-        "cameras": [
-            {
-                "width": c.width,
-                "height": c.height,
-                "fx": round(c.fx, 3),
-                "fy": round(c.fy, 3),
-                "cx": round(c.cx, 3),
-                "cy": round(c.cy, 3),
-                "world_from_camera": c.world_from_camera[:3].round(5).tolist(),
-            }
-            for c in chosen
-        ],
-    }
 
 
 def _identity(method: str, options: CompressOptions, config: Any) -> dict[str, Any]:

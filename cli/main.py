@@ -17,6 +17,7 @@ from scenerep.cli.diff import diff
 from scenerep.cli.eval import eval_command
 from scenerep.cli.export import export_command
 from scenerep.cli.info import info
+from scenerep.cli.publish import publish_command
 from scenerep.cli.render import render_command
 from scenerep.cli.resume import resume
 from scenerep.cli.view import view_command
@@ -43,6 +44,7 @@ def build_app() -> SubcommandApp:
     app.command(name="info")(info)
     app.command(name="diff")(diff)
     app.command(name="view")(view_command)
+    app.command(name="publish")(publish_command)
     return app
 
 

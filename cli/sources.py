@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scenerep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from scenerep.captures import Capture, Points
     from scenerep.evaluation.pictures import Rgb
     from scenerep.geometry.cameras import Camera
@@ -72,6 +74,8 @@ class Source:
         """The colour asked for, else that of the training; None: white behind pictures with alpha, else black."""
         if choice == "auto" and self.run is not None:
             return _COLOURS.get(str(self.run.config.get("background")))
+        if choice == "auto":
+            return _colour(self.scene.metadata.get("background"))
         return _COLOURS.get(choice)
 
     def visible_background(self, choice: Background, capture: Capture | None) -> Rgb:
@@ -81,6 +85,49 @@ class Source:
             has_alpha = capture is not None and capture.image(0).shape[2] == 4
             colour = _COLOURS["white" if has_alpha else "black"]
         return colour
+
+    def viewer_metadata(self, capture: Capture | None, background: Rgb) -> dict[str, Any]:
+        """What a viewer starts from, to be written into a file: cameras, up, the colour behind the scene."""
+        from scenerep.geometry.cameras import camera_entry
+        from scenerep.geometry.layout import up_vector
+
+        cameras = self.cameras(capture)
+        chosen = cameras[:: max(1, len(cameras) // 2)][:2]
+        return {
+            "background": list(background),
+            "up": up_vector(cameras).round(5).tolist(),
+            "cameras": [camera_entry(camera) for camera in chosen],
+        }
+
+    def viewer_cameras(self) -> list[Camera]:
+        """Cameras that a run or a file brings along; none if a viewer has to find a place by itself."""
+        from scenerep.geometry.cameras import camera_from_entry
+
+        if self.run is not None and (self.run.path / CAMERAS_FILE).is_file():
+            return self.cameras(None)
+        entries = self.scene.metadata.get("cameras")
+        found = [camera_from_entry(entry) for entry in entries] if isinstance(entries, list) else []
+        return [camera for camera in found if camera is not None]
+
+    def viewer_up(self) -> np.ndarray | None:
+        """[3] unit vector that the file says is up; None if it does not say."""
+        import numpy as np
+
+        value = self.scene.metadata.get("up")
+        if not isinstance(value, list) or len(value) != 3 or not all(isinstance(x, int | float) for x in value):
+            return None
+        length = float(np.linalg.norm(value))
+        return np.array(value) / length if 0.5 < length < 2 else None
+
+
+def _colour(value: Any) -> Rgb | None:
+    """A colour from a file's metadata; None if it is none."""
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    if not all(isinstance(channel, int | float) and 0 <= channel <= 1 for channel in value):
+        return None
+    red, green, blue = map(float, value)
+    return red, green, blue
 
 
 def open_source(path: Path) -> Source:
@@ -112,7 +159,8 @@ def open_source(path: Path) -> Source:
         return Source(path, run.scene(), run)
     scene = read_scene(path)
     for key, value in scene.metadata.items():
-        if key not in ("format", "spz_version"):  # `info` tells these
+        # `info` tells these; all that stands in an .srz was put there by its writer.
+        if key not in ("format", "spz_version") and scene.metadata["format"] != "srz":
             say(f"note: {path}: {key.replace('_', ' ')}: {', '.join(value) if isinstance(value, tuple) else value}")
     return Source(path, scene, None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,22 +163,22 @@ def _live_view(
     from scenerep.viewer.live import LiveView
 
     view = LiveView(port, capture=capture, min_seconds=_SNAPSHOT_SECONDS)
-    say(f"watch the training at {view.url} (this machine only)")
-    last = -_SNAPSHOT_SECONDS
+    say(f"watch the training at {view.url}, with viser's dashboard at {view.dashboard_url} (this machine only)")
 
     def show(event: Event) -> None:
-        nonlocal last
-        if isinstance(event, Saved) and run.snapshot is None:
-            view.update(run.scene(), event)
-        elif isinstance(event, Step) and time.monotonic() - last >= _SNAPSHOT_SECONDS:
-            view.update(run.snapshot() if run.snapshot else None, event)
-            last = time.monotonic()
-        elif isinstance(event, Evaluated):
-            view.update(None, event)
+        scene = None
+        if view.wants_scene:  # a copy of the whole scene: only for somebody
+            if run.snapshot is not None:
+                scene = run.snapshot() if isinstance(event, Step) else None
+            elif isinstance(event, Saved):
+                scene = run.scene()
+        view.update(scene, event)
         view.hold(cancelled)
 
     try:
         yield show
+        if not cancelled():
+            view.finish(run.scene())
     finally:
         view.stop()
 

@@ -1,57 +1,108 @@
-"""`scenerep view`: a scene in the browser."""
+"""`scenerep view`: scenes in the browser."""
 
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from scenerep.cli.common import say
-from scenerep.cli.sources import open_source, require_gaussians
+from scenerep.cli.sources import Source, open_source, require_gaussians
+from scenerep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scenerep.viewer import PageServer, SceneServer
 
 # A browser on an ordinary laptop still turns this many smoothly.
 _MANY = 1_500_000
+_LOOPBACK = "127.0.0.1"
 
 
 def view_command(
-    source: Annotated[Path, tyro.conf.Positional],
+    sources: Annotated[tuple[Path, ...], tyro.conf.Positional],
     port: int = 8080,
     no_open: bool = False,
     data: Path | None = None,
     most: int | None = None,
+    host: str = _LOOPBACK,
+    viser: bool = False,
 ) -> None:
-    """Look at a scene in the browser. Only this machine can connect; Ctrl-C ends it.
+    """Look at scenes in the browser; two are compared, side by side in one picture. Ctrl-C ends it.
 
-    Colours that change with the view are shown as their mean: `scenerep render` draws them exactly.
+    Only this machine can connect. Files that the page reads are sent as they are, anything else as a PLY.
 
     Args:
-        source: A run's folder or a PLY file.
+        sources: Run folders or scene files.
         port: Port on this machine; 0 takes a free one.
         no_open: Do not open a browser window.
-        data: The capture, whose cameras and pictures are shown; default: the one the run was trained on.
-        most: Send at most so many Gaussians, the largest and most opaque ones. Default: all.
+        data: The capture, whose cameras and pictures are shown; default: the one the first run was trained on.
+        most: Draw at most so many Gaussians, the largest and most opaque ones. Default: all.
+        host: Listen on this address of the machine, so that others can connect: they need the address that is printed,
+            which holds a token. The connection is not encrypted.
+        viser: Use viser's page: it draws colours that change with the view as their mean.
     """
-    from scenerep.viewer.server import SceneServer
+    if not sources:
+        raise ConfigError("there is nothing to show", "name a run's folder or a scene file")
+    if viser and (len(sources) != 1 or host != _LOOPBACK):
+        raise ConfigError("viser's page shows one scene, on this machine only", "leave out --viser")
+    if most is not None and most < 1:
+        raise ConfigError(f"--most is {most}", "give a number above 0")
+    opened = [open_source(source) for source in sources]
+    for source in opened:
+        require_gaussians(source)
+    with tempfile.TemporaryDirectory(prefix="scenerep-view-") as folder:
+        if viser:
+            server = _viser_page(opened[0], port, data, most)
+        else:
+            server = _page(opened, port, host, data, most, Path(folder))
+        try:
+            count = sum(len(source.scene) for source in opened)
+            what = f"{count:,} Gaussians" + (f" in {len(opened)} scenes" if len(opened) > 1 else "")
+            who = "this machine only" if host == _LOOPBACK else "whoever has this address"
+            say(f"showing {what} at {server.url} ({who}); Ctrl-C ends it")
+            if most is None and count > _MANY:
+                say(f"if the browser is slow, try --most {_MANY}")
+            if not no_open:
+                webbrowser.open(server.url)
+            with contextlib.suppress(KeyboardInterrupt):  # the ordinary way to end it, no failure
+                while True:
+                    time.sleep(1)
+        finally:
+            server.stop()
 
-    opened = open_source(source)
-    require_gaussians(opened)
-    capture = opened.capture_if_any(data)
-    cameras = () if capture is not None or opened.run is None else opened.cameras(None)
-    colour = opened.visible_background("auto", capture)
-    server = SceneServer(port, capture=capture, cameras=cameras, background=colour, title=f"scenerep: {source.name}")
-    try:
-        server.show(opened.scene, most=most)
-        say(f"showing {len(opened.scene):,} Gaussians at {server.url} (this machine only); Ctrl-C ends it")
-        if most is None and len(opened.scene) > _MANY:
-            say(f"if the browser is slow, try --most {_MANY}")
-        if not no_open:
-            webbrowser.open(server.url)
-        with contextlib.suppress(KeyboardInterrupt):  # the ordinary way to end it, no failure
-            while True:
-                time.sleep(1)
-    finally:
-        server.stop()
+
+def _page(opened: list[Source], port: int, host: str, data: Path | None, most: int | None, folder: Path) -> PageServer:
+    from scenerep.viewer import PageServer, Surroundings, offer_scene
+
+    first = opened[0]
+    capture = first.capture_if_any(data)
+    cameras = () if capture is not None else first.viewer_cameras()
+    title = "scenerep: " + ", ".join(source.path.resolve().name for source in opened)
+    background = first.visible_background("auto", capture)
+    offers = []
+    for source in opened:
+        offer = offer_scene(source.path, source.scene, folder)
+        if offer.file.parent == folder.resolve():
+            say(f"note: {source.path} is sent to the page as a PLY")
+        offers.append(offer)
+    surroundings = Surroundings(
+        title, background, capture, cameras, most, first.viewer_up() if capture is None else None
+    )
+    return PageServer(offers, surroundings, port=port, host=host)
+
+
+def _viser_page(source: Source, port: int, data: Path | None, most: int | None) -> SceneServer:
+    from scenerep.viewer import SceneServer
+
+    capture = source.capture_if_any(data)
+    cameras = () if capture is not None else source.viewer_cameras()
+    colour = source.visible_background("auto", capture)
+    title = f"scenerep: {source.path.resolve().name}"
+    server = SceneServer(port, capture=capture, cameras=cameras, background=colour, title=title)
+    server.show(source.scene, most=most)
+    return server

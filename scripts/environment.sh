@@ -89,3 +89,31 @@ node_packages() {
     say "npm could not install $*: the tests that compare with it are skipped"
   fi
 }
+
+# browser: Chromium and Mesa's software OpenGL for tests/browser. Where we may not install them, those tests are skipped
+# and say so (SCENEREP_CHROMIUM: a Chromium or Chrome of your own).
+browser() {
+  local name missing=()
+  if [ -n "${SCENEREP_CHROMIUM:-}" ]; then
+    [ -x "$SCENEREP_CHROMIUM" ] || fail "SCENEREP_CHROMIUM=$SCENEREP_CHROMIUM is no program" "give the path of a Chromium"
+    return
+  fi
+  for name in chromium chromium-browser google-chrome google-chrome-stable ""; do
+    [ -n "$name" ] || missing+=(chromium)
+    ! command -v "$name" >/dev/null || break
+  done
+  if [ "$(uname)" = Linux ] && command -v dpkg >/dev/null; then
+    have_library libEGL_mesa.so.0 || missing+=(libegl-mesa0)
+    dpkg -s libgl1-mesa-dri >/dev/null 2>&1 || missing+=(libgl1-mesa-dri)        # llvmpipe: WebGL2
+    dpkg -s mesa-vulkan-drivers >/dev/null 2>&1 || missing+=(mesa-vulkan-drivers) # WebGPU
+  fi
+  [ ${#missing[@]} != 0 ] || return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    if (debian "a browser" "${missing[@]}"); then
+      return
+    fi
+  fi
+  say "no browser to test with (${missing[*]} missing): tests/browser is skipped"
+  say "hint: sudo apt-get install ${missing[*]}"
+}

@@ -11,7 +11,7 @@ import pytest
 
 from scenerep.registry import COMPRESSORS, FORMATS, METHODS, load
 
-HEAVY = ["torch", "open3d", "pycolmap", "scipy", "av", "viser", "gsplat", "trimesh", "imageio", "PIL"]
+HEAVY = ["torch", "open3d", "pycolmap", "scipy", "av", "viser", "aiohttp", "gsplat", "trimesh", "imageio", "PIL"]
 
 # Walks down the tree of commands, as `scenerep X --help` names them in its usage line.
 _WALK = """
@@ -47,7 +47,20 @@ def walked() -> dict:
 
 def test_every_command_has_help(walked: dict) -> None:
     pages = walked["pages"]
-    expected = {"", "data", "train", "resume", "eval", "render", "export", "compress", "compare", "info", "view"}
+    expected = {
+        "",
+        "data",
+        "train",
+        "resume",
+        "eval",
+        "render",
+        "export",
+        "compress",
+        "compare",
+        "info",
+        "view",
+        "publish",
+    }
     expected |= {f"compress {method}" for method in COMPRESSORS}
     expected |= {f"train {method}" for method in METHODS} | {
         "data photos",

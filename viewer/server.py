@@ -1,16 +1,18 @@
 """The browser viewer: a viser server with the splats, the cameras with their pictures, and the way that is up.
 
-viser accepts connections from pages of any origin and has no password, so the server is bound to 127.0.0.1: only
-programs on this machine reach it. To look from elsewhere, use `ssh -L 8080:localhost:8080 machine`.
+viser by itself accepts connections from pages of any origin and has no password. So the server is bound to 127.0.0.1,
+where only programs on this machine reach it, and a websocket has to come from the page itself, or every web site open
+in a browser here could read the scene. To look from elsewhere, use `ssh -L 8080:localhost:8080 machine`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +59,8 @@ class SceneServer:
 
         # viser would move on to the next port, and the address that was printed or forwarded would lead nowhere.
         port = _free_port(port)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints a banner, and stdout is for results
+        # It prints a banner, and stdout is for results.
+        with contextlib.redirect_stdout(io.StringIO()), _own_origins_only(port):
             self.server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
         # The share button would hand the page to the whole world through somebody's server.
         self.server.gui.configure_theme(show_share_button=False)
@@ -192,6 +195,35 @@ def thumbnail(capture: Capture, i: int) -> np.ndarray | None:
         return None
     picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return np.asarray(picture)
+
+
+@contextlib.contextmanager
+def _own_origins_only(port: int) -> Iterator[None]:
+    """While entered, websocket servers that are started refuse pages of other origins. viser has no option for it.
+
+    Raises:
+        DeviceError: if viser has started its server by other means, which are not guarded.
+    """
+    import websockets.asyncio.server as sockets
+    from websockets.typing import Origin
+
+    used = False
+    serve = sockets.serve
+
+    @functools.wraps(serve)
+    def guarded(*args: Any, **options: Any) -> Any:
+        nonlocal used
+        used = True
+        origins = [Origin(f"http://{name}:{port}") for name in ("localhost", HOST)]
+        return serve(*args, **options, origins=origins)
+
+    sockets.serve = guarded  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sockets.serve = serve  # type: ignore[assignment]
+    if not used:
+        raise DeviceError("this version of viser would let every web page in", "pip install --upgrade viser")
 
 
 def _free_port(port: int) -> int:

@@ -46,13 +46,8 @@ def splats_for_browser(
 
     Gaussians that are nowhere opaque enough to be drawn (alpha < 1/255) are left out.
     """
-    opacity = 1.0 / (1.0 + np.exp(-scene.opacity_logits.astype(np.float64)))
-    keep = np.flatnonzero(opacity >= _ALPHA_MIN)
-    if most is not None and len(keep) > most:
-        areas = np.sort(scene.log_scales[keep].astype(np.float64), axis=1)[:, 1:].sum(axis=1)
-        weight = np.log(opacity[keep]) + areas
-        keep = np.sort(keep[np.argpartition(-weight, most - 1)[:most]])
-    scene = scene.select(keep)
+    scene = scene.select(heaviest(scene, most))
+    opacity = _opacities(scene)
     quats = scene.quats.astype(np.float64)
     quats[~quats.any(axis=1)] = (1.0, 0.0, 0.0, 0.0)  # the rasteriser takes a zero quaternion as no rotation, too
     # Clipped before exp: an overflow would turn into NaN in the product.
@@ -65,8 +60,24 @@ def splats_for_browser(
         centers=np.ascontiguousarray(scene.means * np.float32(scale)),
         covariances=covariances.astype(np.float32),
         rgbs=mean_colours(scene, viewpoints),
-        opacities=opacity[keep, None].astype(np.float32),
+        opacities=opacity[:, None].astype(np.float32),
     )
+
+
+def heaviest(scene: Gaussians, most: int | None = None) -> np.ndarray:
+    """Indices, in order, of the Gaussians that are anywhere opaque enough to be drawn; of more than `most`, those with
+    the largest opacity times area."""
+    opacity = _opacities(scene)
+    keep = np.flatnonzero(opacity >= _ALPHA_MIN)
+    if most is not None and len(keep) > most:
+        areas = np.sort(scene.log_scales[keep].astype(np.float64), axis=1)[:, 1:].sum(axis=1)
+        weight = np.log(opacity[keep]) + areas
+        keep = np.sort(keep[np.argpartition(-weight, most - 1)[:most]])
+    return keep
+
+
+def _opacities(scene: Gaussians) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-scene.opacity_logits.astype(np.float64)))
 
 
 def mean_colours(scene: Gaussians, viewpoints: Sequence[np.ndarray]) -> np.ndarray:

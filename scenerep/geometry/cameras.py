@@ -7,7 +7,7 @@ Axes are OpenCV's everywhere (x right, y down, z forward); pixel centres are at 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -78,3 +78,34 @@ class Camera:
         z = local[:, 2]
         safe = np.where(np.abs(z) < 1e-12, 1e-12, z)
         return np.stack([self.fx * local[:, 0] / safe + self.cx, self.fy * local[:, 1] / safe + self.cy, z], axis=1)
+
+
+def camera_entry(camera: Camera) -> dict[str, Any]:
+    """A camera without distortion as JSON values, for viewers: size and intrinsics in pixels, and the first three rows
+    of `world_from_camera`, OpenCV axes. Rounded to what a picture can show."""
+    return {
+        "width": camera.width,
+        "height": camera.height,
+        "fx": round(camera.fx, 3),
+        "fy": round(camera.fy, 3),
+        "cx": round(camera.cx, 3),
+        "cy": round(camera.cy, 3),
+        "world_from_camera": camera.world_from_camera[:3].round(5).tolist(),
+    }
+
+
+def camera_from_entry(entry: Any) -> Camera | None:
+    """What `camera_entry` made; None if these JSON values, which may come from anywhere, are no camera."""
+    try:
+        fx, fy, cx, cy = (float(entry[key]) for key in ("fx", "fy", "cx", "cy"))
+        width, height = int(entry["width"]), int(entry["height"])
+        rows = np.array(entry["world_from_camera"], np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if rows.shape != (3, 4) or not np.isfinite([fx, fy, cx, cy, *rows.flat]).all():
+        return None
+    if not (min(fx, fy) > 0 and 0 < width <= 1 << 16 and 0 < height <= 1 << 16):
+        return None
+    if np.abs(rows[:, :3].T @ rows[:, :3] - np.eye(3)).max() > 1e-2 or np.linalg.det(rows[:, :3]) < 0:
+        return None
+    return Camera(fx, fy, cx, cy, width, height, np.vstack([rows, [0.0, 0.0, 0.0, 1.0]]))

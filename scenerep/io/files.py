@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scenerep.errors import DataError
@@ -44,19 +44,31 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _holds_pictures(folder: Path) -> bool:
+    return all(file.suffix == ".png" for file in folder.iterdir())
+
+
 @contextlib.contextmanager
-def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def replacing_folder(
+    path: str | Path, *, overwrite: bool = False, ours: Callable[[Path], bool] = _holds_pictures, what: str = "pictures"
+) -> Iterator[Path]:
     """A new empty folder beside `path`, renamed to `path` if the block ends without an error.
 
-    With `overwrite` an earlier folder of pictures in that place is replaced; any other folder is left alone.
+    With `overwrite` a folder in that place is replaced if it is one of `ours`; any other is left alone.
+
+    Args:
+        path: Where the folder shall be.
+        overwrite: Whether a folder that stands there may be replaced.
+        ours: Whether a folder is such that only we can have made it.
+        what: What such a folder holds, in words.
 
     Raises:
         DataError: if something stands there that must not be replaced, or the disk refuses.
     """
     path = Path(path)
     refuse_existing(path, overwrite)
-    if path.exists() and not (path.is_dir() and all(file.suffix == ".png" for file in path.iterdir())):
-        raise DataError(f"{path} holds other things than pictures", "choose another folder")
+    if path.exists() and not (path.is_dir() and ours(path)):
+        raise DataError(f"{path} holds other things than {what}", "choose another folder")
     temporary = old = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

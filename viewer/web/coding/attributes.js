@@ -260,9 +260,9 @@ export class AttributeDecoder {
         having += present[j];
       }
       const below = lower ? lower[i] : 0;
-      mixer.at[0] = (having * 4 + m) * 2 + below;
-      mixer.at[1] = this.class(6, i) * 2 + below;
-      mixer.at[2] = this.class(0, i) * 4 + this.layerOf(i);
+      mixer.set(0, (having * 4 + m) * 2 + below);
+      mixer.set(1, this.class(6, i) * 2 + below);
+      mixer.set(2, this.class(0, i) * 4 + this.layerOf(i));
       present[i] = mixer.code(decoder, 0);
     }
     const totals = new Int32Array(end - begin); // magnitudes of the band's components up to here; capped

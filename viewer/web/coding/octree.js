@@ -122,9 +122,9 @@ function decodeNode(decoder, models, depth, level, lower, here, i, below, found,
   const known = Math.min(here.lowerEnd[i] - here.lowerBegin[i], 3);
   if (!here.multiple[i]) {
     const mixer = models.single;
-    mixer.at[0] = (siblings - 1) * 4 + known;
-    mixer.at[1] = faces * 21 + level;
-    mixer.at[2] = (known * 8 + siblings - 1) * 3 + (faces > 2 ? 2 : faces > 0 ? 1 : 0);
+    mixer.set(0, (siblings - 1) * 4 + known);
+    mixer.set(1, faces * 21 + level);
+    mixer.set(2, (known * 8 + siblings - 1) * 3 + (faces > 2 ? 2 : faces > 0 ? 1 : 0));
     if (mixer.code(decoder, known)) {
       let [px, py, pz] = [x, y, z];
       for (let left = depth - level; left > 0; ) {
@@ -190,10 +190,10 @@ function decodeChildren(decoder, models, depth, level, lower, here, i, below, fa
         outside = 3 * outside + state;
         if (high) inside += (occupied >> (c ^ mask)) & 1;
       }
-      mixer.at[0] = (occupied | (1 << c)) * 7 + faces;
-      mixer.at[1] = (outside * 4 + inside) * 8 + c;
-      mixer.at[2] = (known * 3 + Math.min(at - begin, 2)) * 9 + coded;
-      mixer.at[3] = level * 8 + coded;
+      mixer.set(0, (occupied | (1 << c)) * 7 + faces);
+      mixer.set(1, (outside * 4 + inside) * 8 + c);
+      mixer.set(2, (known * 3 + Math.min(at - begin, 2)) * 9 + coded);
+      mixer.set(3, level * 8 + coded);
       bit = mixer.code(decoder, c);
     }
     if (bit) {

@@ -20,8 +20,8 @@ export function decodeSymbols(stream, n, size, optional) {
   let before = 0;
   for (let i = 0; i < n; i++) {
     if (optional) {
-      presence.at[0] = recent & 7;
-      presence.at[1] = recent & 255;
+      presence.set(0, recent & 7);
+      presence.set(1, recent & 255);
       const present = presence.code(decoder, 0);
       recent = (recent << 1) | present;
       if (!present) {
@@ -35,8 +35,8 @@ export function decodeSymbols(stream, n, size, optional) {
       const right = (((node << 1) | 1) - (2 << level)) << k; // the smallest index below the right child
       let bit = 0;
       if (right < size) {
-        tree.at[0] = node;
-        tree.at[1] = (before << bits) | node;
+        tree.set(0, node);
+        tree.set(1, (before << bits) | node);
         bit = tree.code(decoder, level);
       }
       node = (node << 1) | bit;

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import viser
 from rendered_capture import photograph_scene, ring, small_scene
+from websockets.typing import Origin, Subprotocol
 
 from scenerep.errors import DeviceError
 from scenerep.events import Evaluated, Saved, Step
 from scenerep.geometry import sh
 from scenerep.scenes import Gaussians
-from scenerep.viewer import LiveView, SceneServer
+from scenerep.viewer import SceneServer
+from scenerep.viewer.dashboard import Dashboard
 from scenerep.viewer.splats import mean_colours, splats_for_browser
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of viser and websockets
 
 
 @pytest.fixture
-def live() -> Iterator[LiveView]:
-    view = LiveView(0, min_seconds=0.0)
+def dashboard() -> Iterator[Dashboard]:
+    view = Dashboard(0, capture=None, background=(0.0, 0.0, 0.0), on_pause=lambda value: None)
     yield view
     view.stop()
 
@@ -114,42 +115,30 @@ def test_server_shows_a_capture_on_loopback_only(tmp_path: Path, capfd: pytest.C
         server.stop()
 
 
-def test_live_view_follows_the_events(live: LiveView) -> None:
-    assert "waiting" in live.text()
-    live.update(small_scene(), step(100))
-    live.update(None, Evaluated(step=100, psnr=21.5, ssim=0.75, views=2))
-    live._next = 0.0  # the first show took long, so the next would have to wait
-    live.update(small_scene(9), Saved(step=100, path=Path("x")))
-    assert live._server.count == 9
+def test_dashboard_follows_the_events(dashboard: Dashboard) -> None:
+    assert "waiting" in dashboard.text()
+    assert not dashboard.wants_scene  # nobody looks
+    dashboard.tell(step(100))
+    dashboard.tell(Evaluated(step=100, psnr=21.5, ssim=0.75, views=2))
+    dashboard.tell(Saved(step=100, path=Path("x")))
+    dashboard.show(small_scene(9))
+    assert dashboard._server.count == 9
     for part in ("step 100", "25 %", "0.1250", "60 Gaussians", "21.50 dB", "3.0 min left"):
-        assert part in live.text()
-        assert part in live._text.content
+        assert part in dashboard.text()
+        assert part in dashboard._text.content
 
 
-def test_live_view_sends_the_scene_at_most_every_few_seconds() -> None:
-    view = LiveView(0, min_seconds=60.0)
-    try:
-        view.update(small_scene(3), step(1))
-        view.update(small_scene(4), step(2))
-        assert view._server.count == 3
-        assert "step 2" in view.text()
-    finally:
-        view.stop()
+def test_viser_refuses_pages_of_other_origins(dashboard: Dashboard) -> None:
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
 
-
-def test_pause_holds_the_training(live: LiveView) -> None:
-    assert live.hold() < 0.1
-    live._pause.value = True
-    assert live.paused
-    cancelled = threading.Event()
-    waited: list[float] = []
-    thread = threading.Thread(target=lambda: waited.append(live.hold(cancelled.is_set)))
-    thread.start()
-    time.sleep(0.3)
-    assert not waited
-    cancelled.set()
-    thread.join(5)
-    assert waited and 0.25 < waited[0] < 3
+    address = f"ws://127.0.0.1:{dashboard.port}"
+    kinds = [Subprotocol(f"viser-v{viser.__version__}")]
+    for origin in ("http://evil.example", f"http://evil.example:{dashboard.port}", "null"):
+        with pytest.raises(InvalidStatus) as caught:
+            connect(address, origin=Origin(origin), subprotocols=kinds)
+        assert caught.value.response.status_code == 403
+    connect(address, origin=Origin(dashboard.url), subprotocols=kinds).close()
 
 
 def test_a_taken_port_is_an_error() -> None:

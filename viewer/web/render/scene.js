@@ -1,0 +1,177 @@
+/** A scene on the GPU: textures of its splats, and the order in which they are drawn. */
+import { Sorter } from "./sorter.js";
+
+const PER_ROW = 256;
+const PER_PAGE = PER_ROW * 256; // splats of one layer of the texture arrays
+const GEOMETRY = 4; // texels a splat: place and opacity; quaternion; log scales; colour
+const NO_GAIN = { logScale: 0, opacity: 1 };
+
+/** Four numbers a texel that the SH of a splat take. */
+export const shTexels = (degree) => Math.ceil((3 * ((degree + 1) ** 2 - 1)) / 4);
+
+export class GpuScene {
+  /**
+   * @param {WebGL2RenderingContext} gl
+   * @param {import("../load/load.js").SceneHead} head
+   * @param {() => void} onOrder Called when there is a new order to draw by.
+   */
+  constructor(gl, head, onOrder = () => {}) {
+    this.gl = gl;
+    this.head = head;
+    this.count = 0;
+    this.gain = NO_GAIN;
+    this.degree = head.degree;
+    this.budget = Infinity;
+    this.box = null; // [x, y, z, X, Y, Z]: only what lies within is drawn
+    this.chunks = []; // kept for a lost context, and for picking
+    this.order = null;
+    this.drawn = 0;
+    this.sortMs = 0;
+    this.onOrder = onOrder;
+    this.sorter = new Sorter(head.count, (order, { milliseconds }) => {
+      this.setOrder(order);
+      this.sortMs = milliseconds;
+      this.onOrder();
+    });
+    this.allocate();
+  }
+
+  get integers() {
+    return this.head.shType !== "float32";
+  }
+
+  /** Bytes of GPU memory. */
+  get bytes() {
+    const sh = shTexels(this.head.degree) * 4 * (this.integers ? 2 : 4);
+    return this.pages * PER_PAGE * (GEOMETRY * 16 + sh) + this.count * (4 + 64);
+  }
+
+  allocate() {
+    const { gl, head } = this;
+    this.pages = Math.max(1, Math.ceil(head.count / PER_PAGE));
+    const most = gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS);
+    if (this.pages > most) throw new Error(`${head.count} splats are more than this browser's ${most * PER_PAGE}`);
+    const texture = (width, format) => {
+      const made = gl.createTexture();
+      gl.bindTexture(gl.TEXTURE_2D_ARRAY, made);
+      gl.texStorage3D(gl.TEXTURE_2D_ARRAY, 1, format, width, PER_PAGE / PER_ROW, this.pages);
+      gl.texParameteri(gl.TEXTURE_2D_ARRAY, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+      gl.texParameteri(gl.TEXTURE_2D_ARRAY, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+      return made;
+    };
+    this.geometry = texture(GEOMETRY * PER_ROW, gl.RGBA32F);
+    const texels = shTexels(head.degree);
+    this.sh = texels ? texture(texels * PER_ROW, this.integers ? gl.RGBA16I : gl.RGBA32F) : null;
+    this.indices = gl.createBuffer();
+    this.projected = gl.createBuffer();
+    this.capacity = 0;
+    if (gl.getError() === gl.OUT_OF_MEMORY) throw new Error(`the GPU has no room for ${head.count} splats`);
+  }
+
+  /** Adds a chunk of splats; they are drawn from the next order on. */
+  append(chunk) {
+    this.upload(chunk, this.count);
+    this.chunks.push(chunk);
+    this.count += chunk.count;
+    this.sorter.add(chunk.means, importance(chunk));
+    if (chunk.shSteps) this.shSteps = chunk.shSteps;
+  }
+
+  upload(chunk, first) {
+    const { gl } = this;
+    const geometry = new Float32Array(16 * chunk.count);
+    for (let i = 0; i < chunk.count; i++) {
+      const at = 16 * i;
+      for (let a = 0; a < 3; a++) {
+        geometry[at + a] = chunk.means[3 * i + a];
+        geometry[at + 8 + a] = chunk.logScales[3 * i + a];
+        geometry[at + 12 + a] = chunk.colours[3 * i + a];
+      }
+      geometry[at + 3] = chunk.opacities[i];
+      for (let a = 0; a < 4; a++) geometry[at + 4 + a] = chunk.quats[4 * i + a];
+    }
+    this.fill(this.geometry, GEOMETRY, gl.RGBA, gl.FLOAT, geometry, first, chunk.count);
+    if (!this.sh) return;
+    const texels = shTexels(this.head.degree);
+    const width = 3 * ((this.head.degree + 1) ** 2 - 1);
+    const padded = this.integers ? new Int16Array(4 * texels * chunk.count) : new Float32Array(4 * texels * chunk.count);
+    for (let i = 0; i < chunk.count; i++) {
+      for (let j = 0; j < width; j++) padded[4 * texels * i + j] = chunk.sh[width * i + j];
+    }
+    this.fill(this.sh, texels, this.integers ? gl.RGBA_INTEGER : gl.RGBA, this.integers ? gl.SHORT : gl.FLOAT, padded, first, chunk.count);
+  }
+
+  /** Splats first .. first + count of a texture array, row by row where they do not fill whole ones. */
+  fill(texture, texels, format, type, data, first, count) {
+    const { gl } = this;
+    gl.bindTexture(gl.TEXTURE_2D_ARRAY, texture);
+    let done = 0;
+    while (done < count) {
+      const at = first + done;
+      const column = at % PER_ROW;
+      const row = Math.floor(at / PER_ROW) % (PER_PAGE / PER_ROW);
+      const left = count - done;
+      let rows = 1;
+      let columns = Math.min(PER_ROW - column, left);
+      if (column === 0 && left >= PER_ROW) {
+        rows = Math.min(Math.floor(left / PER_ROW), PER_PAGE / PER_ROW - row);
+        columns = PER_ROW;
+      }
+      gl.texSubImage3D(
+        gl.TEXTURE_2D_ARRAY, 0, column * texels, row, Math.floor(at / PER_PAGE), columns * texels, rows, 1, format, type, data, 4 * texels * done,
+      );
+      done += rows * columns;
+    }
+  }
+
+  setBudget(most) {
+    this.budget = most;
+    this.sorter.setBudget(most);
+  }
+
+  /** @param {Uint32Array} order Farthest first. */
+  setOrder(order) {
+    const { gl } = this;
+    this.order = order;
+    this.drawn = order.length;
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.indices);
+    if (order.length > this.capacity) {
+      this.capacity = Math.min(this.head.count, Math.max(order.length, 2 * this.capacity));
+      gl.bufferData(gl.ARRAY_BUFFER, 4 * this.capacity, gl.DYNAMIC_DRAW);
+      gl.bindBuffer(gl.ARRAY_BUFFER, this.projected);
+      gl.bufferData(gl.ARRAY_BUFFER, 64 * this.capacity, gl.DYNAMIC_COPY);
+      gl.bindBuffer(gl.ARRAY_BUFFER, this.indices);
+    }
+    gl.bufferSubData(gl.ARRAY_BUFFER, 0, order);
+    gl.bindBuffer(gl.ARRAY_BUFFER, null);
+  }
+
+  /** After a lost context: everything once more. */
+  restore() {
+    this.allocate();
+    let first = 0;
+    for (const chunk of this.chunks) {
+      this.upload(chunk, first);
+      first += chunk.count;
+    }
+    if (this.order) this.setOrder(this.order);
+  }
+
+  dispose() {
+    const { gl } = this;
+    this.sorter.dispose();
+    [this.geometry, this.sh].forEach((texture) => texture && gl.deleteTexture(texture));
+    [this.indices, this.projected].forEach((buffer) => gl.deleteBuffer(buffer));
+    this.chunks = [];
+  }
+}
+
+/** Opacity times area of the largest cross-section: what a splat may cover. */
+function importance(chunk) {
+  const out = new Float32Array(chunk.count);
+  for (let i = 0; i < chunk.count; i++) {
+    const [a, b, c] = chunk.logScales.subarray(3 * i, 3 * i + 3);
+    out[i] = chunk.opacities[i] * Math.exp(Math.max(-60, Math.min(60, a + b + c - Math.min(a, b, c))));
+  }
+  return out;
+}

@@ -1,0 +1,59 @@
+/** Asks a worker for the order of a scene's splats; at most one question is open, and only the newest waits. */
+import { FAR, NEAR } from "./constants.js";
+
+export class Sorter {
+  /** @param {(order: Uint32Array, info: {loaded: number, milliseconds: number}) => void} onOrder */
+  constructor(capacity, onOrder) {
+    this.worker = new Worker(new URL("./sort_worker.js", import.meta.url), { type: "module" });
+    this.onOrder = onOrder;
+    this.open = new Map();
+    this.next = 0;
+    this.running = false;
+    this.waiting = null;
+    this.worker.onmessage = ({ data }) => {
+      const resolve = this.open.get(data.id);
+      this.open.delete(data.id);
+      resolve?.(data);
+    };
+    this.worker.postMessage({ op: "begin", capacity });
+  }
+
+  add(means, importance) {
+    this.worker.postMessage({ op: "add", means, importance });
+  }
+
+  setBudget(most) {
+    this.worker.postMessage({ op: "budget", most });
+  }
+
+  /** The order for one camera, whatever else is going on. */
+  ask(row, exact) {
+    const id = this.next++;
+    return new Promise((resolve) => {
+      this.open.set(id, resolve);
+      this.worker.postMessage({ op: "sort", id, row, near: NEAR, far: FAR, exact });
+    });
+  }
+
+  /** The order for the camera of now: `onOrder` gets it, or a newer one. */
+  async request(row, exact) {
+    if (this.running) {
+      this.waiting = [row, exact];
+      return;
+    }
+    this.running = true;
+    const { order, loaded, milliseconds } = await this.ask(row, exact);
+    this.running = false;
+    this.onOrder(order, { loaded, milliseconds });
+    if (this.waiting) {
+      const next = this.waiting;
+      this.waiting = null;
+      this.request(...next);
+    }
+  }
+
+  dispose() {
+    this.worker.terminate();
+    this.open.clear();
+  }
+}
