@@ -105,3 +105,38 @@ export async function opened(bytes, file, options = {}) {
 export function told(error) {
   return { name: error.name, message: error.message, offset: error.offset ?? null, expected: error.expected ?? null, found: error.found ?? null, file: error.file ?? null };
 }
+
+/**
+ * What a worker makes of each of many files; one that takes longer than `patience` milliseconds is a hang.
+ * @param {Uint8Array} all The files, one after the other.
+ * @param {number[]} sizes
+ */
+export async function outcomes(all, file, sizes, patience) {
+  const results = [];
+  let worker = null;
+  const answer = () =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => resolve({ hang: true }), patience);
+      worker.onmessage = ({ data }) => {
+        clearTimeout(timer);
+        resolve(data);
+      };
+    });
+  let at = 0;
+  for (const size of sizes) {
+    if (worker === null) {
+      worker = new Worker("/tests/mutation_worker.js", { type: "module" });
+      await answer();
+    }
+    worker.postMessage({ bytes: all.slice(at, at + size), file });
+    const result = await answer();
+    results.push(result);
+    if (result.hang) {
+      worker.terminate();
+      worker = null;
+    }
+    at += size;
+  }
+  worker?.terminate();
+  return results;
+}
