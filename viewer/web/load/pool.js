@@ -4,7 +4,7 @@ import { FormatError } from "../errors.js";
 const MOST = 4;
 
 export class DecodePool {
-  constructor(count = Math.max(1, Math.min(MOST, (navigator.hardwareConcurrency || 2) - 1))) {
+  constructor(count = Math.max(1, Math.min(MOST, navigator.hardwareConcurrency || 2))) {
     this.waiting = new Map();
     this.next = 0;
     this.closed = false;
