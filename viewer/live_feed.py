@@ -40,7 +40,7 @@ class _Page:
     socket: web.WebSocketResponse
     ready: bool = False
     version: int = 0  # of the scene that is under way to it
-    received: int = 0  # of the scene that it has
+    shown: int = 0  # of the scene that it draws, as it is ready for another
     busy: bool = False  # the state before is still on its way
 
     async def send_state(self, text: str) -> None:
@@ -77,7 +77,7 @@ class LiveFeed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pages: list[_Page] = []  # of the server's thread
         self._lock = threading.Lock()
-        self._ready = self._behind = 0  # pages that are ready for a scene; that have not got the last one
+        self._ready = self._behind = 0  # pages that are ready for a scene; that do not draw the last one
         numbers = ("step", "loss", "count", "progress", "seconds", "seconds_left", "psnr", "ssim")
         self._state: dict[str, Any] = {**dict.fromkeys(numbers), "paused": False, "finished": False}
         self._losses: list[tuple[int, float]] = []
@@ -132,7 +132,10 @@ class LiveFeed:
         self._run(self._send_scene)
 
     def drain(self, seconds: float) -> None:
-        """Wait until all pages have the last scene, but no longer than this."""
+        """Wait until all pages draw the last scene, but no longer than this.
+
+        Having its bytes is not enough: a page may still have to load its decoder from this server.
+        """
         end = time.monotonic() + seconds
         while self._behind and time.monotonic() < end:
             time.sleep(0.02)
@@ -175,7 +178,7 @@ class LiveFeed:
         except (ValueError, KeyError, TypeError, RecursionError):
             return False
         if kind == "ready":
-            page.ready = True
+            page.ready, page.shown = True, page.version
             self._count()
             await self._send_scene()
         elif kind == "pause" and isinstance(message.get("value"), bool):
@@ -199,9 +202,6 @@ class LiveFeed:
             page.ready, page.version = False, version
         self._count()
         await asyncio.gather(*(page.send_scene(*scene) for page in waiting))
-        for page in waiting:
-            page.received = version
-        self._count()
 
     def _state_text(self) -> str:
         with self._lock:
@@ -209,7 +209,7 @@ class LiveFeed:
 
     def _count(self) -> None:
         with self._lock:
-            self._behind = sum(page.received < self._version for page in self._pages)
+            self._behind = sum(page.shown < self._version for page in self._pages)
             self._ready = sum(page.ready for page in self._pages)
 
     def _run(self, work: Callable[[], Any]) -> None:

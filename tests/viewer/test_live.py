@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pytest
+from own_loop import run_in_own_loop
 from rendered_capture import small_scene
 
 from scenerep.events import Evaluated, Saved, Step
@@ -45,7 +46,7 @@ def watch(live: LiveView, work: Callable[[Page], Awaitable[None]]) -> None:
         ):
             await asyncio.wait_for(work(page), 20)
 
-    asyncio.run(connect())
+    run_in_own_loop(connect())
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -135,8 +136,10 @@ def test_scenes_come_at_most_every_few_seconds() -> None:
         await page.send_json({"type": "ready"})
         await until(lambda: live._feed.wants_scene)
         assert not live.wants_scene
-        live.finish(small_scene(4))  # the last one comes all the same
-        assert (await receive(page, "scene"))["count"] == 4
+        finishing = asyncio.create_task(asyncio.to_thread(live.finish, small_scene(4)))
+        assert (await receive(page, "scene"))["count"] == 4  # the last one comes all the same
+        await page.send_json({"type": "ready"})
+        await finishing
 
     try:
         watch(live, look)
@@ -166,6 +169,9 @@ def test_finish_waits_for_pages_that_are_busy(live: LiveView) -> None:
         await page.send_json({"type": "ready"})
         assert (await receive(page, "scene"))["count"] == 8
         await receive_bytes(page)
+        await asyncio.sleep(0.2)
+        assert finishing.is_alive()  # it is still decoding
+        await page.send_json({"type": "ready"})
         await until(lambda: not finishing.is_alive())
 
     watch(live, look)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import numpy as np
 import pytest
+from own_loop import run_in_own_loop
 from PIL import Image
 from rendered_capture import photograph_scene, ring, small_scene
 
@@ -197,9 +197,9 @@ def test_websocket_needs_its_own_origin(server: PageServer, origin: str | None) 
                 assert (await page.receive_json())["type"] == "losses"
 
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-        asyncio.run(connect(origin))
+        run_in_own_loop(connect(origin))
     assert caught.value.status == 403
-    asyncio.run(connect(f"http://localhost:{server.port}"))
+    run_in_own_loop(connect(f"http://localhost:{server.port}"))
 
 
 def test_listens_on_loopback_only(server: PageServer) -> None:

@@ -69,7 +69,7 @@ export class App extends EventTarget {
           if (this.shDegree !== undefined) entry.scene.degree = Math.min(head.degree, this.shDegree);
           if (head.up && !this.told?.up) this.view.up = head.up;
           if (head.background && !this.told?.background) this.setBackground(head.background);
-          if (!keepView && !this.placed && head.cameras?.length) this.lookThrough(head.cameras[0]);
+          if (!keepView && !this.placed && head.cameras?.length && !this.told?.cameras?.length) this.lookThrough(head.cameras[0]);
           this.emit("head", { slot, entry });
         },
         onChunk: (chunk) => {

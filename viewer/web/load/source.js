@@ -19,6 +19,8 @@
 export const FIRST_BYTES = 65536;
 /** How often a request is tried again before the source gives up, if no byte came in between. */
 export const MAX_RETRIES = 6;
+/** The same for a server that has not answered at all: it mostly never will, or is not allowed to. */
+const MAX_FIRST_RETRIES = 2;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 8000;
 /** A connection without a byte for so long counts as dropped. */
@@ -119,6 +121,7 @@ class Link {
     this.controller = new AbortController();
     this.etag = /** @type {string|null} */ (null);
     this.size = /** @type {number|null} */ (null);
+    this.reached = false; // whether the server has ever answered
     this.progress = 0; // bytes of all transfers: a retry after progress starts counting anew
     if (signal?.aborted) this.controller.abort(signal.reason);
     signal?.addEventListener("abort", () => this.controller.abort(signal.reason), { once: true });
@@ -153,6 +156,7 @@ class Link {
         }),
       );
     }
+    this.reached = true;
     if (response.status !== 200 && response.status !== 206 && !(response.status === 416 && range)) {
       transfer.abort();
       end();
@@ -208,7 +212,7 @@ class Link {
       } catch (error) {
         if (!(error instanceof Dropped)) throw error;
         failures = this.progress > before ? 1 : failures + 1;
-        if (failures > MAX_RETRIES) throw error.error;
+        if (failures > (this.reached ? MAX_RETRIES : MAX_FIRST_RETRIES)) throw error.error;
         // Half of the pause is random, so that many readers do not come back all at once.
         const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
         this.onRetry({ attempt: failures, waitMs: pause, error: error.error });

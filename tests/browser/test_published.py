@@ -1,0 +1,67 @@
+"""What `scenerep publish` writes, on the plainest of hosts: no ranges, and a path above it."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from rendered_capture import small_scene
+
+from scenerep.cli.main import main
+from scenerep.io.scene_files import write_scene
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("ending", ["srz", "glb"])
+def test_a_published_scene_opens_and_looks_like_its_poster(page: Page, host: str, tmp_path: Path, ending: str) -> None:
+    write_scene(small_scene(400, degree=2), tmp_path / f"blobs.{ending}")
+    site = tmp_path / "deep" / "er"
+    assert main(["publish", str(tmp_path / f"blobs.{ending}"), str(site), "--title", "Blobs & more"]) == 0
+    page.set_viewport_size({"width": 400, "height": 210})
+    page.goto(f"{host}/deep/er/")
+    page.wait_for_function("() => window.scenerep?.ready()")
+    assert "Blobs & more" in page.title()
+    (scene,) = page.evaluate("() => window.scenerep.stats().scenes")
+    assert (scene["splats"], scene["format"]) == (400, "srz")
+    numbers = page.evaluate("async () => [...await window.scenerep.capture({ width: 200, height: 105 })]")
+    drawn = np.array(numbers, float).reshape(105, 200, 4)[..., :3]
+    file = io.BytesIO(site.joinpath("poster.jpg").read_bytes())
+    poster = np.asarray(Image.open(file).resize((200, 105), Image.Resampling.BOX), float)
+    # The poster is six times as large, so the low-pass of 0.3 pixels is not the same, and it is a JPEG.
+    assert 10 * np.log10(255**2 / np.mean((drawn - poster) ** 2)) > 30
+
+
+def test_a_published_page_opens_nothing_from_elsewhere(
+    page: Page, host: str, tmp_path: Path, tolerated: list[str]
+) -> None:
+    tolerated += ["Content Security Policy", "Refused to", "violates the following", "Fetch API cannot load"]
+    write_scene(small_scene(50), tmp_path / "blobs.ply")
+    assert main(["publish", str(tmp_path / "blobs.ply"), str(tmp_path / "site")]) == 0
+    foreign = host.replace("127.0.0.1", "localhost") + "/blobs.ply"
+    page.goto(f"{host}/site/?scene={foreign}")
+    page.get_by_text("does not answer").first.wait_for()
+    assert page.evaluate("() => window.scenerep.stats().scenes.length") == 0
