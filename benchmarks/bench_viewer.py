@@ -1,4 +1,4 @@
-"""The page beside Spark (three.js), on the same scenes in the same software-rendered browser: the table of docs/viewer.md.
+"""The page beside Spark (three.js): the same scenes in the same software-rendered browser. The table of docs/viewer.md.
 
     npm install --prefix .node @sparkjsdev/spark@2.2.0 three@0.180
     python benchmarks/bench_viewer.py --scenes scene.ply --spark .node/node_modules --json
@@ -94,7 +94,8 @@ _SPARK = """async ({ url, cameras, frames, options }) => {
   world.add(spark);
   const gl = renderer.getContext();
   const place = ({ fy, height: h, viewFromWorld: m }) => {
-    const camera = new THREE.PerspectiveCamera((2 * Math.atan((0.5 * h) / fy) * 180) / Math.PI, width / height, 0.01, 1e4);
+    const fov = (2 * Math.atan((0.5 * h) / fy) * 180) / Math.PI;
+    const camera = new THREE.PerspectiveCamera(fov, width / height, 0.01, 1e4);
     const view = new THREE.Matrix4().set(...m).invert().multiply(new THREE.Matrix4().makeScale(1, -1, -1));
     view.decompose(camera.position, camera.quaternion, camera.scale);
     camera.updateMatrixWorld();
@@ -105,7 +106,10 @@ _SPARK = """async ({ url, cameras, frames, options }) => {
     gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);
     return out;
   };
-  const frame = (camera) => { renderer.render(world, camera); gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4)); };
+  const frame = (camera) => {
+    renderer.render(world, camera);
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+  };
   const rest = () => new Promise((resolve) => setTimeout(resolve, 60));
   const began = performance.now();
   const mesh = new SplatMesh({ url });
@@ -113,8 +117,13 @@ _SPARK = """async ({ url, cameras, frames, options }) => {
   await mesh.initialized;
   const camera = place(cameras[0]);
   // It sorts in a worker and shows the scene some frames later.
-  const empty = () => { const p = pixels(); for (let i = 0; i < p.length; i += 4) if (p[i] + p[i + 1] + p[i + 2]) return false; return true; };
-  do { frame(camera); await rest(); frame(camera); } while (empty() && performance.now() - began < 60000);
+  const empty = () => pixels().every((v, i) => (i & 3) === 3 || v === 0);
+  do {
+    frame(camera);
+    await rest();
+    frame(camera);
+  } while (empty() && performance.now() - began < 30000);
+  if (empty()) throw new Error("Spark shows nothing");
   const all = performance.now() - began;
   const times = [];
   for (let i = 0; i < 20; i++) { frame(camera); await rest(); }
@@ -130,7 +139,8 @@ _SPARK = """async ({ url, cameras, frames, options }) => {
     for (let i = 0; i < 25; i++) { frame(placed); await rest(); }
     const p = pixels();
     const turned = new Uint8Array(p.length);
-    for (let y = 0; y < height; y++) turned.set(p.subarray(4 * width * y, 4 * width * (y + 1)), 4 * width * (height - 1 - y));
+    const row = 4 * width;
+    for (let y = 0; y < height; y++) turned.set(p.subarray(row * y, row * (y + 1)), row * (height - 1 - y));
     pictures.push(Array.from(turned));
   }
   return { first: all, all, times, pictures };
@@ -138,7 +148,8 @@ _SPARK = """async ({ url, cameras, frames, options }) => {
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript", ".wasm": "application/wasm"}
+    def guess_type(self, path: Any) -> str:
+        return "text/javascript" if str(path).endswith(".js") else super().guess_type(path)
 
     def log_message(self, *_: Any) -> None:
         pass
