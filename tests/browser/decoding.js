@@ -140,3 +140,36 @@ export async function outcomes(all, file, sizes, patience) {
   worker?.terminate();
   return results;
 }
+
+/** Aborts as soon as something was handed over; tells what came before and after, and the error. */
+export async function aborted(bytes, file) {
+  const controller = new AbortController();
+  let before = 0;
+  let after = 0;
+  const count = () => (controller.signal.aborted ? after++ : before++);
+  const options = {
+    signal: controller.signal,
+    onHead: count,
+    onLayer: count,
+    onChunk() {
+      count();
+      controller.abort();
+    },
+  };
+  let error = null;
+  try {
+    await openScene(sourceOf(bytes, file), options);
+  } catch (thrown) {
+    error = thrown.name;
+  }
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  return { before, after, error };
+}
+
+/** Milliseconds from the first byte to the last splat. */
+export async function milliseconds(bytes, file) {
+  const began = performance.now();
+  let decodedMs = 0;
+  await openScene(sourceOf(bytes, file), { onProgress: (progress) => (decodedMs = progress.decodedMs) });
+  return { whole: performance.now() - began, decodedMs };
+}

@@ -249,3 +249,14 @@ def test_large_files_come_in_pieces(page: Any, site: Site) -> None:
     found = call(page, site, "opened", "scene.ply")
     assert found["sizes"] == [65536, 70_000 - 65536]
     assert_scene(found, read_scene(site.files / "scene.ply"))
+
+
+@pytest.mark.parametrize("name", ["scene.srz", "scene.ply"])
+def test_loading_stops_when_it_is_aborted(page: Any, site: Site, name: str) -> None:
+    data = (
+        encode(quantised(2000, 2, 8))
+        if name.endswith("srz")
+        else FORMATS["ply"].load_writer().write(plain_scene(70_000, 0))
+    )
+    (site.files / name).write_bytes(data)
+    assert call(page, site, "aborted", name) == {"before": 2, "after": 0, "error": "AbortError"}

@@ -72,7 +72,7 @@ async function open(source, pool, options) {
 
 const NO_GAIN = { logScale: 0, opacity: 1 };
 
-async function openSrz(source, start, length, pool, { degree = 3, onHead, onChunk, onLayer, onProgress }) {
+async function openSrz(source, start, length, pool, { signal, degree = 3, onHead, onChunk, onLayer, onProgress }) {
   const bytes = start.length >= Math.max(length, HEADER) ? start : await source.read(0, Math.max(length, HEADER));
   const parsed = readHead(bytes, source.name);
   const { chunks: all, metadata, ...plain } = parsed;
@@ -108,6 +108,7 @@ async function openSrz(source, start, length, pool, { degree = 3, onHead, onChun
   let pending = [];
   const finishLayer = async () => {
     await Promise.all(pending);
+    signal?.throwIfAborted();
     pending = [];
     if (layer < 0) return;
     const done = layer + 1;
