@@ -61,15 +61,15 @@ def view_command(
         else:
             server = _page(opened, port, host, data, most, Path(folder))
         try:
-            count = sum(len(source.scene) for source in opened)
-            what = f"{count:,} Gaussians" + (f" in {len(opened)} scenes" if len(opened) > 1 else "")
-            who = "this machine only" if host == _LOOPBACK else "whoever has this address"
-            say(f"showing {what} at {server.url} ({who}); Ctrl-C ends it")
-            if most is None and count > _MANY:
-                say(f"if the browser is slow, try --most {_MANY}")
-            if not no_open:
-                webbrowser.open(server.url)
             with contextlib.suppress(KeyboardInterrupt):  # the ordinary way to end it, no failure
+                count = sum(len(source.scene) for source in opened)
+                what = f"{count:,} Gaussians" + (f" in {len(opened)} scenes" if len(opened) > 1 else "")
+                who = "this machine only" if host == _LOOPBACK else "whoever has this address"
+                say(f"showing {what} at {server.url} ({who}); Ctrl-C ends it")
+                if most is None and count > _MANY:
+                    say(f"if the browser is slow, try --most {_MANY}")
+                if not no_open:
+                    webbrowser.open(server.url)
                 while True:
                     time.sleep(1)
         finally:

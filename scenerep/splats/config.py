@@ -46,7 +46,7 @@ class RatesConfig:
 
     means: float = 5e-4
     """Of positions, in units of the scene's size; falls exponentially to a hundredth."""
-    scales: float = 5e-3
+    scales: float = 1e-2
     """Of the logarithms of the standard deviations."""
     quats: float = 1e-3
     """Of the orientations."""
@@ -54,7 +54,7 @@ class RatesConfig:
     """Of the opacities, before the sigmoid."""
     sh0: float = 2.5e-3
     """Of the constant colour."""
-    sh: float = 1.25e-4
+    sh: float = 5e-4
     """Of the view-dependent colour."""
     cool_from: float = 0.8
     """Share of the training from which all rates but the positions' fall to a fifth."""

@@ -45,8 +45,7 @@ export class Mixer {
     for (let set = 0; set < sets; set++) this.weights.fill(Math.floor(65536 / this.kinds), 4 * set, 4 * set + this.kinds);
     this.seen = new Uint8Array(sets);
     /** The context of each kind for the next bit, as a place in `slots`. */
-    this.at = new Int32Array(4);
-    this.set(0, 0);
+    this.at = Int32Array.from({ length: 4 }, (_, j) => this.starts[j] ?? 0);
   }
 
   /** Chooses context `j` of the next bit. */
@@ -141,7 +140,7 @@ const NODES = 33;
 export class IntegerModel {
   constructor(sizes) {
     this.mixer = new Mixer(sizes.map((size) => size * NODES), NODES);
-    this.base = new Int32Array(4);
+    this.base = this.mixer.at.slice();
   }
 
   /** Sets context `j` of the next integer. */

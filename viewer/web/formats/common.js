@@ -111,18 +111,21 @@ export function finite(scene) {
   };
 }
 
-/** Reads a stream of decompressed bytes up to `limit` bytes; throws a FormatError when it is broken. */
-export async function inflate(bytes, format, limit, file, offset = 0) {
+/**
+ * The first `size` decompressed bytes, or all if they are fewer.
+ * @param {boolean} whole Go on to the end of the stream, which compares its checksum, and passes over up to 64 MiB more.
+ * @throws {FormatError} The stream is broken.
+ */
+export async function inflate(bytes, format, size, file, offset = 0, whole = false) {
   const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format)).getReader();
-  const out = new Uint8Array(limit);
+  const out = new Uint8Array(size);
   let at = 0;
   try {
-    while (at < limit) {
+    while (at < size || (whole && at < size + FREE_BYTES)) {
       const { done, value } = await reader.read();
       if (done) break;
-      const take = Math.min(value.length, limit - at);
-      out.set(value.subarray(0, take), at);
-      at += take;
+      if (at < size) out.set(value.subarray(0, size - at), at);
+      at += value.length;
     }
   } catch (error) {
     throw new FormatError(file, `a ${format} stream`, String(error.message || error), offset);

@@ -9,6 +9,7 @@ const READERS = {
   float32: "getFloat32", float64: "getFloat64",
 };
 const ANTIALIASED = "scenerep antialiased"; // comment that our writer leaves
+const DEGREE = /^scenerep sh_degree\s*[012]$/; // likewise, where it padded with zeros
 const FINITE = 30;
 
 /** The whole scene. @throws {FormatError} */
@@ -28,7 +29,21 @@ export function read(bytes, file) {
   }
   if (degree < 0) throw new FormatError(file, "9, 24, 45 or no f_rest properties", String(rest), vertex.offset);
   const row = header.order === "ascii" ? textRows(bytes, header, vertex, start, file) : binaryRows(bytes, header, vertex, start);
-  return fill(row, names, vertex.count, degree, header.comments.includes(ANTIALIASED));
+  const scene = fill(row, names, vertex.count, degree, header.comments.includes(ANTIALIASED));
+  return finite(trimBands(scene, header));
+}
+
+/** Undoes the zero padding that our writer has announced in a comment; a comment that does not fit is ignored. */
+function trimBands(scene, header) {
+  const announced = header.comments.find((comment) => DEGREE.test(comment));
+  if (announced === undefined) return scene;
+  const degree = Number(announced.at(-1));
+  if (degree >= scene.degree) return scene;
+  const [width, kept] = [3 * coefficients(scene.degree), 3 * coefficients(degree)];
+  for (let at = 0; at < scene.sh.length; at++) if (at % width >= kept && scene.sh[at] !== 0) return scene;
+  const sh = kept ? new Float32Array(kept * scene.count) : null;
+  for (let i = 0; i < (kept ? scene.count : 0); i++) sh.set(scene.sh.subarray(width * i, width * i + kept), kept * i);
+  return { ...scene, degree, sh, shSteps: scene.shSteps.slice(0, 2 * degree) };
 }
 
 function locate(bytes, header, file) {
@@ -115,5 +130,5 @@ function fill(row, names, count, degree, antialiased) {
     scene.opacities[i] = sigmoid(logit === Infinity ? FINITE : logit === -Infinity ? -FINITE : logit);
     for (let j = 0; j < sh.length; j++) scene.sh[sh.length * i + j] = row(i, sh[j]);
   }
-  return finite(scene);
+  return scene;
 }

@@ -60,25 +60,25 @@ async function unpack(bytes, file) {
   if (bare) {
     requireBytes(bytes, 0, HEADER, "the header", file);
     if (view.getUint32(4, true) >= 4) return unpackStreams(bytes, view, file);
-    const head = header(bytes.subarray(0, HEADER), bytes.length, file);
+    const head = header(bytes.subarray(0, HEADER), bytes.length, 3, file);
     const total = head.sizes.reduce((a, b) => a + b, 0);
     requireBytes(bytes, HEADER, total, "the attributes", file);
     return { ...head, streams: split(bytes.subarray(HEADER), head.sizes) };
   }
   const start = await inflate(bytes, "gzip", HEADER, file);
   if (start.length < HEADER) throw new FormatError(file, `${HEADER} unpacked bytes`, String(start.length), 0, "the file may be cut off");
-  const head = header(start, bytes.length, file);
+  const head = header(start, bytes.length, 3, file);
   const total = HEADER + head.sizes.reduce((a, b) => a + b, 0);
-  const body = await inflate(bytes, "gzip", total, file);
+  const body = await inflate(bytes, "gzip", total, file, 0, true);
   if (body.length < total) throw new FormatError(file, `${total} unpacked bytes`, String(body.length), 0, "the file may be cut off");
   return { ...head, streams: split(body.subarray(HEADER), head.sizes) };
 }
 
-function header(bytes, encoded, file) {
+function header(bytes, encoded, most, file) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (view.getUint32(0, true) !== MAGIC) throw new FormatError(file, "the mark NGSP", "another", 0);
   const version = view.getUint32(4, true);
-  if (version < 1 || version > 4) throw new FormatError(file, "SPZ version 1 to 4", String(version), 4);
+  if (version < 1 || version > most) throw new FormatError(file, "SPZ version 1 to 4", String(version), 4);
   const count = view.getUint32(8, true);
   const [degree, fractionalBits, flags] = [bytes[12], bytes[13], bytes[14]];
   if (degree > 4) throw new FormatError(file, "SH degree 0 to 4", String(degree), 12);
@@ -90,7 +90,7 @@ function header(bytes, encoded, file) {
 
 function unpackStreams(bytes, view, file) {
   requireBytes(bytes, 0, HEADER_4, "the header of version 4", file);
-  const head = header(bytes.subarray(0, HEADER), bytes.length, file);
+  const head = header(bytes.subarray(0, HEADER), bytes.length, 4, file);
   const wanted = head.degree ? 6 : 5;
   const table = view.getUint32(16, true);
   if (bytes[15] < wanted || table < HEADER_4) {

@@ -29,8 +29,23 @@ export function dequantise(head, cell, begin, end) {
     out.opacities[k] = Math.min(Math.max(v[6][i] * steps.opacity, LOWEST_OPACITY), 1 - LOWEST_OPACITY);
     writeRgb(rgb, 0, v[7][i] * steps.luma, v[8][i] * steps.chroma, v[9][i] * steps.chroma);
     for (let c = 0; c < 3; c++) out.colours[3 * k + c] = colourOfDc(rgb[c] / SH_C0);
+    hideUnlessFinite(out, k);
   }
   return out;
+}
+
+/** A broken file may have steps that lead beyond float32: what is not finite must not reach the renderer. */
+function hideUnlessFinite(splats, k) {
+  for (const name of ["means", "logScales", "quats", "colours"]) {
+    const array = splats[name];
+    const width = name === "quats" ? 4 : 3;
+    let sum = 0; // NaN unless all are finite
+    for (let j = width * k; j < width * (k + 1); j++) sum += array[j] * 0;
+    if (sum === 0) continue;
+    array.fill(0, width * k, width * (k + 1));
+    if (name === "quats") array[4 * k] = 1;
+    splats.opacities[k] = 0;
+  }
 }
 
 /** SH of splats begin .. end as integers [n][k][3] in Y Co Cg; those beyond 16 bits are put to their end. Null for degree 0. */

@@ -1,6 +1,7 @@
 /** Members of a zip file: stored or deflated, no encryption, no zip64. */
 import { FormatError } from "../errors.js";
 import { checkExpansion, inflate, requireBytes } from "./common.js";
+import { crc32 } from "./crc32.js";
 
 const END = 0x06054b50;
 const ENTRY = 0x02014b50;
@@ -23,7 +24,7 @@ export function readZip(bytes, file) {
     requireBytes(bytes, at, 46, "an entry of the zip file", file);
     if (view.getUint32(at, true) !== ENTRY) throw new FormatError(file, "an entry of the zip file", "other bytes", at);
     const [flags, method] = [view.getUint16(at + 8, true), view.getUint16(at + 10, true)];
-    const [packed, size] = [view.getUint32(at + 20, true), view.getUint32(at + 24, true)];
+    const [checksum, packed, size] = [16, 20, 24].map((o) => view.getUint32(at + o, true));
     const [nameLength, extra, comment] = [28, 30, 32].map((o) => view.getUint16(at + o, true));
     const local = view.getUint32(at + 42, true);
     requireBytes(bytes, at + 46, nameLength, "a name in the zip file", file);
@@ -33,12 +34,14 @@ export function readZip(bytes, file) {
       requireBytes(bytes, local, 30, `the head of '${name}'`, file);
       if (view.getUint32(local, true) !== LOCAL) throw new FormatError(file, `the head of '${name}'`, "other bytes", local);
       const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
+      const title = bytes.subarray(local + 30, local + 30 + view.getUint16(local + 26, true));
+      if (new TextDecoder().decode(title) !== name) throw new FormatError(file, `the head of '${name}'`, "one of another name", local);
       requireBytes(bytes, start, packed, `'${name}'`, file);
       const body = bytes.subarray(start, start + packed);
-      if (method === 0) return body;
       checkExpansion(size, bytes.length, file, local);
-      const out = await inflate(body, "deflate-raw", size, file, start);
-      if (out.length < size) throw new FormatError(file, `${size} bytes of '${name}'`, String(out.length), start);
+      const out = method === 0 ? body : await inflate(body, "deflate-raw", size, file, start);
+      if (out.length !== size) throw new FormatError(file, `${size} bytes of '${name}'`, String(out.length), start);
+      if (crc32(out) !== checksum) throw new FormatError(file, `the right checksum of '${name}'`, "another", start, "get a fresh copy of the file");
       return out;
     });
     at += 46 + nameLength + extra + comment;

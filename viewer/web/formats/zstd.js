@@ -381,7 +381,13 @@ function decodeFrame(bytes, size) {
   let at = 5 + (oneSegment ? 0 : 1);
   check(at + dictionary + sizeBytes <= bytes.length, "its head");
   for (let i = 0; i < dictionary; i++) check(bytes[at + i] === 0, "no dictionary");
-  at += dictionary + sizeBytes;
+  at += dictionary;
+  if (sizeBytes) {
+    let content = sizeBytes === 2 ? 256 : 0;
+    for (let i = 0; i < sizeBytes; i++) content += bytes[at + i] * 2 ** (8 * i);
+    check(content === size, `${size} bytes of content`);
+  }
+  at += sizeBytes;
   const out = new Uint8Array(size);
   const state = { huffman: null, tables: [null, null, null], repeats: [1, 4, 8] };
   let to = 0;
