@@ -79,7 +79,8 @@ export class LivePanel {
       rows.push(["Time left", state.finished ? "done" : duration(state.seconds_left)]);
     }
     if (scene) {
-      const part = scene.count < scene.total ? `, ${scene.count.toLocaleString("en")} splats of most weight` : "";
+      const [count, total] = [scene.count, scene.total].map((n) => n.toLocaleString("en"));
+      const part = scene.count < scene.total ? `, ${count} of ${total} splats` : "";
       rows.push(["Shown", `step ${scene.step.toLocaleString("en")}${part}`]);
     }
     this.numbers.replaceChildren(
