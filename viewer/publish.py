@@ -33,7 +33,7 @@ from scenerep.viewer.serve import SUFFIXES, page_modules
 
 POSTER = "poster.jpg"
 _POSTER_SIZE = 1200, 630  # what the networks show without cutting
-_LAYERS = 4
+_LAYERS = 5  # the first holds a sixteenth of the Gaussians: a picture before a tenth of the bytes
 _SIGNIFICANCE_CAMERAS = 24
 
 

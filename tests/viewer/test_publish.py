@@ -125,7 +125,7 @@ def test_a_run_is_written_in_layers(tmp_path: Path, synthetic_dir: Path, capsys:
     assert "written as .srz" in capsys.readouterr().err
     data = (out / "scene.srz").read_bytes()
     head = read_head(data)
-    assert head.layer_count == 4 and {"cameras", "background", "up"} <= (head.metadata or {}).keys()
+    assert head.layer_count == 5 and {"cameras", "background", "up"} <= (head.metadata or {}).keys()
     told = json.loads((out / "scenes.json").read_text())
     (entry,) = told["cameras"]
     camera = camera_from_entry(entry)

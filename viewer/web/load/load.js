@@ -154,6 +154,7 @@ function batches(chunks) {
 async function* fetched(source, groups) {
   const asked = [];
   let next = 0;
+  let came = false;
   const ask = () => {
     const group = groups[next++];
     const promise = source.read(group[0].offset, group.at(-1).end - group[0].offset);
@@ -161,9 +162,12 @@ async function* fetched(source, groups) {
     asked.push({ group, promise });
   };
   while (next < groups.length || asked.length) {
-    while (next < groups.length && asked.length < AHEAD) ask();
+    // The first alone: others would share its way, and the first picture would wait for all of them.
+    while (next < groups.length && asked.length < (came ? AHEAD : 1)) ask();
     const { group, promise } = asked.shift();
-    yield { group, data: await promise };
+    const data = await promise;
+    came = true;
+    yield { group, data };
   }
 }
 
