@@ -284,7 +284,7 @@ def test_touch(chromium: Any, site: Site, files: Path) -> None:
         open_scene(page, f"{site.url}/index.html?scene=files/page.srz")
         session = page.context.new_cdp_session(page)
 
-        def touch(kind: str, *points: tuple[float, float]) -> None:
+        def touch(kind: str, *points: tuple[float, float], session: Any = session) -> None:
             at = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
             session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
 
