@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenerep.errors import ConfigError
+from scenerep.errors import ConfigError, DataError, FormatError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +33,8 @@ class Edits:
     """Leave out what is nearly transparent, huge, or far from its neighbours."""
     crop_box: tuple[float, float, float, float, float, float] | None = None
     """Keep the box x y z X Y Z, in world units of the scene."""
+    crop: Path | None = None
+    """Keep the box of a crop.json that the page of `scenerep view` saves: {"crop_box": [x, y, z, X, Y, Z]}."""
     crop_sphere: tuple[float, float, float, float] | None = None
     """Keep the sphere x y z radius."""
     decimate: int | None = None
@@ -64,6 +68,9 @@ def apply_edits(source: Source, edits: Edits, data: Path | None = None) -> Gauss
         scene = editing.remove_floaters(scene)
     if edits.crop_box is not None:
         scene = editing.crop_box(scene, edits.crop_box[:3], edits.crop_box[3:])
+    if edits.crop is not None:
+        box = read_crop(edits.crop)
+        scene = editing.crop_box(scene, box[:3], box[3:])
     if edits.crop_sphere is not None:
         scene = editing.crop_sphere(scene, edits.crop_sphere[:3], edits.crop_sphere[3])
     if edits.decimate is not None:
@@ -87,6 +94,28 @@ def apply_edits(source: Source, edits: Edits, data: Path | None = None) -> Gauss
         scale = 1.0 if edits.scale is None else edits.scale
         scene = editing.transform(scene, scale=scale, rotation=rotation, translation=edits.translate or (0, 0, 0))
     return scene
+
+
+def read_crop(path: Path) -> tuple[float, ...]:
+    """The box x y z X Y Z of a crop.json.
+
+    Raises:
+        DataError: if the file cannot be read.
+        FormatError: if it holds no box.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}", "name a crop.json") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(path, "JSON", str(error), getattr(error, "pos", None)) from None
+    box = content.get("crop_box") if isinstance(content, dict) else None
+    sound = isinstance(box, list) and all(type(x) in (int, float) and math.isfinite(x) for x in box)
+    if not sound or len(box) != 6 or any(low > high for low, high in zip(box[:3], box[3:], strict=True)):
+        raise FormatError(
+            path, "'crop_box': six numbers x y z X Y Z, the lower corner first", repr(box)[:60], None, "save it again"
+        )
+    return tuple(float(x) for x in box)
 
 
 def _up(text: str, source: Source, data: Path | None) -> np.ndarray:

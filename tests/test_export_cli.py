@@ -53,3 +53,37 @@ def test_export_refuses_what_it_cannot_do(run_dir: Path, capsys: pytest.CaptureF
     assert main(["export", str(parent / "broken.ply"), str(parent / "x.ply")]) == 1
     assert "broken.ply at byte" in capsys.readouterr().err
     assert {file.name for file in parent.iterdir()} == {"run", "broken.ply"}
+
+
+def test_crop_by_a_file(run_dir: Path) -> None:
+    crop = run_dir.parent / "crop.json"
+    crop.write_text(json.dumps({"crop_box": [0, -2, 1, 1, 2, 2.5]}))
+    by_file, by_numbers = run_dir.parent / "file.ply", run_dir.parent / "numbers.ply"
+    assert main(["export", str(run_dir), str(by_file), "--crop", str(crop)]) == 0
+    box = ["0", "-2", "1", "1", "2", "2.5"]
+    assert main(["export", str(run_dir), str(by_numbers), "--crop-box", *box]) == 0
+    assert by_file.read_bytes() == by_numbers.read_bytes()
+    assert 0 < len(read_scene(by_file)) < 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"crop_box": [0, 0, 0, 1, 1]}',
+        '{"crop_box": [0, 0, 0, 1, 1, NaN]}',
+        '{"crop_box": "012345"}',
+        '{"crop_box": [0, 0, 2, 1, 1, 1]}',
+        '{"crop_box": [0, 0, 0, 1, 1, true]}',
+        "\u00ff{",
+    ],
+)
+def test_broken_crop_files_are_named(run_dir: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    crop = run_dir.parent / "bad.json"
+    crop.write_text(text)
+    assert main(["export", str(run_dir), str(run_dir.parent / "x.ply"), "--crop", str(crop)]) == 1
+    assert "bad.json" in capsys.readouterr().err
+    assert main(["export", str(run_dir), str(run_dir.parent / "x.ply"), "--crop", str(crop) + "x"]) == 1
+    assert "bad.jsonx" in capsys.readouterr().err

@@ -140,7 +140,7 @@ function setUpToolbar(tools) {
 
 function setUpKeys(app, tools, panel) {
   addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input, select, textarea")) return;
+    if (e.repeat || e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input, select, textarea")) return;
     const key = e.key.toLowerCase();
     const tool = tools.find((t) => t.key === key);
     if (tool) tool.run(tool.button);

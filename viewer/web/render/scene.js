@@ -170,7 +170,7 @@ export class GpuScene {
 function importance(chunk) {
   const out = new Float32Array(chunk.count);
   for (let i = 0; i < chunk.count; i++) {
-    const [a, b, c] = chunk.logScales.subarray(3 * i, 3 * i + 3);
+    const [a, b, c] = [chunk.logScales[3 * i], chunk.logScales[3 * i + 1], chunk.logScales[3 * i + 2]];
     out[i] = chunk.opacities[i] * Math.exp(Math.max(-60, Math.min(60, a + b + c - Math.min(a, b, c))));
   }
   return out;

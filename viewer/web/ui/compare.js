@@ -71,7 +71,7 @@ export function setUpCompare(app, panel) {
   ["mode", "head", "loaded"].forEach((type) => app.addEventListener(type, show));
 
   const build = () => {
-    const choose = el("input", { type: "file", accept: ".srz,.ply,.splat,.spz,.sog", onchange: async (e) => {
+    const choose = el("input", { type: "file", accept: ".srz,.ply,.splat,.spz,.sog", "aria-label": "Second scene file", onchange: async (e) => {
       const [file] = e.target.files;
       if (!file) return;
       await app.open(fileSource(file), 1, { keepView: true }).catch(tellError);

@@ -128,10 +128,12 @@ export class Viewpoint {
     };
   }
 
-  /** For the address: position, quaternion, distance, field of view. */
+  /** For the address: position, quaternion, distance, field of view, and what else a photograph's lens has. */
   toHash() {
     const text = (numbers) => numbers.map((x) => Number(x.toPrecision(8))).join(",");
-    return `p=${text(this.position)}&q=${text(quaternionOf(this.axes))}&d=${text([this.distance])}&f=${text([(this.lens.fov * 180) / Math.PI])}`;
+    const { fov, aspect, ratio, offset } = this.lens;
+    const lens = aspect ? `&l=${text([aspect, ratio, ...offset])}` : "";
+    return `p=${text(this.position)}&q=${text(quaternionOf(this.axes))}&d=${text([this.distance])}&f=${text([(fov * 180) / Math.PI])}${lens}`;
   }
 
   /** @returns {boolean} Whether the text was a pose; else nothing changes. */
@@ -141,12 +143,13 @@ export class Viewpoint {
       const found = (given.get(key) ?? "").split(",").map(Number);
       return found.length === count && found.every(Number.isFinite) && given.get(key) !== "" ? found : null;
     };
-    const [p, q, d, f] = [numbers("p", 3), numbers("q", 4), numbers("d", 1), numbers("f", 1)];
+    const [p, q, d, f, l] = [numbers("p", 3), numbers("q", 4), numbers("d", 1), numbers("f", 1), numbers("l", 4)];
     if (!p || !q || Math.hypot(...q) < 1e-6) return false;
     this.position = p;
     this.axes = matrixOf(q.map((x) => x / Math.hypot(...q)));
     if (d && d[0] > 0) this.distance = d[0];
-    this.lens = { fov: f ? (clamp(f[0], 1, 170) * Math.PI) / 180 : DEFAULT_FOV, aspect: null, ratio: 1, offset: [0, 0] };
+    const [aspect, ratio, ...offset] = l && l[0] > 0 && l[1] > 0 ? l : [null, 1, 0, 0];
+    this.lens = { fov: f ? (clamp(f[0], 1, 170) * Math.PI) / 180 : DEFAULT_FOV, aspect, ratio, offset };
     return true;
   }
 }
