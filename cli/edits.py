@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scenerep.errors import ConfigError, DataError, FormatError
 
@@ -109,7 +109,7 @@ def read_crop(path: Path) -> tuple[float, ...]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}", "name a crop.json") from error
     except (ValueError, RecursionError) as error:
         raise FormatError(path, "JSON", str(error), getattr(error, "pos", None)) from None
-    box = content.get("crop_box") if isinstance(content, dict) else None
+    box: Any = content.get("crop_box") if isinstance(content, dict) else None
     sound = isinstance(box, list) and all(type(x) in (int, float) and math.isfinite(x) for x in box)
     if not sound or len(box) != 6 or any(low > high for low, high in zip(box[:3], box[3:], strict=True)):
         raise FormatError(
