@@ -1,6 +1,5 @@
 /** What the page shows: one scene or two, a viewpoint, and when to draw. The panels in ui/ change it. */
 import { openScene } from "./load/load.js";
-import { Renderer } from "./render/webgl2.js";
 import { Controls } from "./view/controls.js";
 import { depthAt, worldAt } from "./view/pick.js";
 import { subtract, length, mix } from "./view/math.js";
@@ -13,10 +12,12 @@ const REST_MS = 180; // without movement, before the picture is drawn in full
 const FLIGHT_MS = 700;
 
 export class App extends EventTarget {
-  constructor(canvas) {
+  /** @param renderer As render/renderer.js makes it for this canvas. */
+  constructor(canvas, renderer) {
     super();
     this.canvas = canvas;
-    this.renderer = new Renderer(canvas, { exact: true, onChange: () => this.invalidate() });
+    this.renderer = renderer;
+    renderer.onChange = () => this.invalidate();
     this.view = new Viewpoint();
     this.home = null; // where "reset" leads
     this.placed = false; // whether somebody chose a viewpoint
@@ -359,7 +360,7 @@ export class App extends EventTarget {
       fps: frame ? Math.round(10000 / frame) / 10 : null,
       frameMs: frame,
       drawMs: this.drawMs,
-      renderer: "webgl2",
+      renderer: this.renderer.name,
       exact: this.renderer.exact,
       fineness: this.fineness,
       size: [this.canvas.width, this.canvas.height],

@@ -8,7 +8,6 @@
  */
 import { openScene } from "./load/load.js";
 import { bufferSource } from "./load/source.js";
-import { depthRow } from "./render/webgl2.js";
 import { LivePanel } from "./ui/live_panel.js";
 
 const FIRST_PAUSE_MS = 500;
@@ -101,8 +100,7 @@ export async function buildScene(renderer, source, camera) {
       onHead: (head) => (scene = renderer.createScene(head)),
       onChunk: (chunk) => scene.append(chunk),
     });
-    const { order } = await scene.sorter.ask(depthRow(camera()), true);
-    scene.setOrder(order);
+    await renderer.prepare(scene, camera());
     return scene;
   } catch (error) {
     if (scene) renderer.removeScene(scene);

@@ -1,6 +1,7 @@
 /** Starts the page: what the address and the server ask for, drag and drop, keys, the toolbar. */
 import { App } from "./app.js";
 import { fileSource, urlSource } from "./load/source.js";
+import { createRenderer } from "./render/renderer.js";
 import { setUpCompare } from "./ui/compare.js";
 import { el, get, icon, tell, tellError } from "./ui/dom.js";
 import { setUpHelp } from "./ui/help.js";
@@ -20,7 +21,7 @@ const asked = new URLSearchParams(location.search);
 async function start() {
   let app;
   try {
-    app = new App(get("view"));
+    app = new App(get("view"), await createRenderer(get("view"), asked.get("renderer")));
   } catch (error) {
     get("landing").hidden = false;
     get("landing").append(el("div", {}, el("h2", { text: "This browser cannot draw the scene" }), el("p", { text: error.message })));

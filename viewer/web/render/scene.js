@@ -3,8 +3,8 @@ import { Sorter } from "./sorter.js";
 
 const PER_ROW = 256;
 const PER_PAGE = PER_ROW * 256; // splats of one layer of the texture arrays
-const GEOMETRY = 4; // texels a splat: place and opacity; quaternion; log scales; colour
-const NO_GAIN = { logScale: 0, opacity: 1 };
+const GEOMETRY = 4; // texels a splat: see geometryOf
+export const NO_GAIN = { logScale: 0, opacity: 1 };
 
 /** Four numbers a texel that the SH of a splat take. */
 export const shTexels = (degree) => Math.ceil((3 * ((degree + 1) ** 2 - 1)) / 4);
@@ -38,6 +38,11 @@ export class GpuScene {
 
   get integers() {
     return this.head.shType !== "float32";
+  }
+
+  /** Whether there is something to draw. */
+  get ready() {
+    return this.drawn > 0;
   }
 
   /** Bytes of GPU memory. */
@@ -79,18 +84,7 @@ export class GpuScene {
 
   upload(chunk, first) {
     const { gl } = this;
-    const geometry = new Float32Array(16 * chunk.count);
-    for (let i = 0; i < chunk.count; i++) {
-      const at = 16 * i;
-      for (let a = 0; a < 3; a++) {
-        geometry[at + a] = chunk.means[3 * i + a];
-        geometry[at + 8 + a] = chunk.logScales[3 * i + a];
-        geometry[at + 12 + a] = chunk.colours[3 * i + a];
-      }
-      geometry[at + 3] = chunk.opacities[i];
-      for (let a = 0; a < 4; a++) geometry[at + 4 + a] = chunk.quats[4 * i + a];
-    }
-    this.fill(this.geometry, GEOMETRY, gl.RGBA, gl.FLOAT, geometry, first, chunk.count);
+    this.fill(this.geometry, GEOMETRY, gl.RGBA, gl.FLOAT, geometryOf(chunk), first, chunk.count);
     if (!this.sh) return;
     const texels = shTexels(this.head.degree);
     const width = 3 * ((this.head.degree + 1) ** 2 - 1);
@@ -166,8 +160,24 @@ export class GpuScene {
   }
 }
 
+/** Four texels a splat: place and opacity; quaternion; log scales; colour. */
+export function geometryOf(chunk) {
+  const geometry = new Float32Array(16 * chunk.count);
+  for (let i = 0; i < chunk.count; i++) {
+    const at = 16 * i;
+    for (let a = 0; a < 3; a++) {
+      geometry[at + a] = chunk.means[3 * i + a];
+      geometry[at + 8 + a] = chunk.logScales[3 * i + a];
+      geometry[at + 12 + a] = chunk.colours[3 * i + a];
+    }
+    geometry[at + 3] = chunk.opacities[i];
+    for (let a = 0; a < 4; a++) geometry[at + 4 + a] = chunk.quats[4 * i + a];
+  }
+  return geometry;
+}
+
 /** Opacity times area of the largest cross-section: what a splat may cover. */
-function importance(chunk) {
+export function importance(chunk) {
   const out = new Float32Array(chunk.count);
   for (let i = 0; i < chunk.count; i++) {
     const [a, b, c] = [chunk.logScales[3 * i], chunk.logScales[3 * i + 1], chunk.logScales[3 * i + 2]];

@@ -1,7 +1,7 @@
 /** GLSL of the splat renderer. The formulas are those of docs/rasterisation.md. */
 import { ALPHA_MAX, ALPHA_MIN, CLAMP, FAR, LOW_PASS, NEAR } from "./constants.js";
 
-const glsl = (x) => (Number.isInteger(x) ? x.toFixed(1) : String(x));
+export const glsl = (x) => (Number.isInteger(x) ? x.toFixed(1) : String(x));
 const HEAD = `#version 300 es
 precision highp float;
 precision highp int;
@@ -13,7 +13,7 @@ precision highp isampler2DArray;
 const coefficient = (j) => [0, 1, 2].map((c) => `t${(3 * j + c) >> 2}.${"xyzw"[(3 * j + c) & 3]}`).join(", ");
 
 /** The basis functions beyond the first, in terms of d = (x, y, z). */
-const BASIS = [
+export const BASIS = [
   "-0.4886025119029199 * y", "0.4886025119029199 * z", "-0.4886025119029199 * x",
   "1.0925484305920792 * x * y", "-1.0925484305920792 * y * z", "0.31539156525252005 * (3.0 * z * z - 1.0)",
   "-1.0925484305920792 * x * z", "0.5462742152960396 * (x * x - y * y)",
@@ -22,7 +22,7 @@ const BASIS = [
   "-0.4570457994644658 * x * (5.0 * z * z - 1.0)", "1.445305721320277 * z * (x * x - y * y)",
   "-0.5900435899266435 * x * (x * x - 3.0 * y * y)",
 ];
-const BANDS = [3, 5, 7];
+export const BANDS = [3, 5, 7];
 
 /** SH of the scene's degree; bands above `degree` are left out. */
 function harmonics(degree) {

@@ -4,6 +4,7 @@
  * @typedef {{width: number, height: number, fx: number, fy: number, cx: number, cy: number, viewFromWorld: ArrayLike<number>}} Camera
  *   Pixels; viewFromWorld: 16 numbers by rows, OpenCV axes (x right, y down, z forward).
  */
+import { toBytes } from "./pixels.js";
 import { GpuScene } from "./scene.js";
 import { BLEND_SHADER, COVER_SHADER, DIFFERENCE_SHADER, DRAW_SHADER, NOTHING_SHADER, PROJECT_OUTPUTS, projectShader, RESOLVE_SHADER } from "./shaders.js";
 
@@ -12,6 +13,8 @@ const SH_UNIT = 1;
 const EVERYWHERE = [3e38, 3e38, 3e38];
 
 export class Renderer {
+  name = "webgl2";
+
   /**
    * @param {HTMLCanvasElement|OffscreenCanvas} canvas
    * @param {{exact?: boolean, onChange?: () => void}} options onChange: something calls for a new frame.
@@ -75,6 +78,12 @@ export class Renderer {
   /** Asks for the order of each scene's splats as this camera sees them. */
   sort(scene, camera) {
     scene.sorter.request(depthRow(camera), true);
+  }
+
+  /** Sorts a scene as this camera sees it, before it is shown for the first time. */
+  async prepare(scene, camera) {
+    const { order } = await scene.sorter.ask(depthRow(camera), true);
+    scene.setOrder(order);
   }
 
   /**
@@ -153,7 +162,8 @@ export class Renderer {
     gl.bindVertexArray(null);
     if (shown) scene.setOrder(shown);
     this.dropTarget(width, height, floats ? this.floatFormat : gl.RGBA8, "capture");
-    return float && floats ? flipped(numbers, width, height, new Float32Array(numbers.length)) : toBytes(numbers, width, height, floats ? this.background : null);
+    const rows = flipped(numbers, width, height);
+    return float && floats ? rows : toBytes(rows, floats ? this.background : null);
   }
 
   /** Splats of the parts into a framebuffer; `background` null: transparent. */
@@ -307,22 +317,9 @@ function program(gl, vertex, fragment, outputs = null) {
   return { program: made, uniforms };
 }
 
-function flipped(numbers, width, height, out) {
+/** The rows of a picture from the top. */
+function flipped(numbers, width, height) {
+  const out = new numbers.constructor(numbers.length);
   for (let y = 0; y < height; y++) out.set(numbers.subarray(4 * width * y, 4 * width * (y + 1)), 4 * width * (height - 1 - y));
-  return out;
-}
-
-/** The top row first; floats are put over the background and rounded. */
-function toBytes(numbers, width, height, background) {
-  const out = new Uint8ClampedArray(numbers.length);
-  if (!background) return flipped(numbers, width, height, out);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const from = 4 * (width * y + x);
-      const to = 4 * (width * (height - 1 - y) + x);
-      for (let c = 0; c < 3; c++) out[to + c] = 255 * (numbers[from + c] + (1 - numbers[from + 3]) * background[c]); // clamped, rounded
-      out[to + 3] = 255;
-    }
-  }
   return out;
 }

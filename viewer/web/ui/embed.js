@@ -26,7 +26,7 @@ export function offerApi(app, asked) {
       app.divider = share;
       app.emit("mode");
     },
-    ready: () => app.slots.some(Boolean) && app.slots.filter(Boolean).every((entry) => entry.doneMs !== null && entry.scene.order?.length > 0),
+    ready: () => app.slots.some(Boolean) && app.slots.filter(Boolean).every((entry) => entry.doneMs !== null && entry.scene.ready),
   };
   window.scenerep = Object.freeze(api);
   const parent = asked.get("parent");
