@@ -7,7 +7,7 @@ import { readWhole } from "../formats/detect.js";
 import { SrzCell } from "../formats/srz.js";
 import { coefficients } from "../formats/common.js";
 
-const PIECE = 65536;
+const PIECE = 16384;
 const cells = new Map();
 
 const operations = {
@@ -34,7 +34,7 @@ const operations = {
   },
 };
 
-/** Copies of up to 65,536 splats each, so that none takes long to hand to the GPU. */
+/** Copies of up to 16,384 splats each, so that none takes long to hand to the GPU. */
 function pieces(scene) {
   const width = 3 * coefficients(scene.degree);
   const out = [];
