@@ -138,7 +138,7 @@ class Search {
 
   double node(int x, int y, int n) {
     if (x >= p_.layout.width || y >= p_.layout.height) return 0;
-    set_units(p_.done[tree_], p_, x, y, n, 0);
+    mark(x, y, n, 0);
     const int least = tree_ ? 2 * kUnit : kUnit;
     const bool fits = x + n <= p_.layout.width && y + n <= p_.layout.height;
     if (!fits) return children(x, y, n);
@@ -170,22 +170,19 @@ class Search {
   int planes() const { return tree_ + 1; }
 
   double children(int x, int y, int n) {
-    set_units_inside(x, y, n);
+    mark(x, y, n, 0);
     double sum = 0;
     for (int k = 0; k < 4; k++) {
       const int cx = x + (k & 1) * n / 2, cy = y + (k >> 1) * n / 2;
       sum += node(cx, cy, n / 2);
-      if (cx < p_.layout.width && cy < p_.layout.height) mark(cx, cy, n / 2);
+      mark(cx, cy, n / 2, 1);
     }
     return sum;
   }
-  void set_units_inside(int x, int y, int n) {
+  // Sets `done` where the picture is.
+  void mark(int x, int y, int n, uint8_t value) {
     for (int cy = y; cy < std::min(y + n, p_.layout.height); cy += kUnit)
-      for (int cx = x; cx < std::min(x + n, p_.layout.width); cx += kUnit) p_.done[tree_][p_.unit(cx, cy)] = 0;
-  }
-  void mark(int x, int y, int n) {
-    for (int cy = y; cy < std::min(y + n, p_.layout.height); cy += kUnit)
-      for (int cx = x; cx < std::min(x + n, p_.layout.width); cx += kUnit) p_.done[tree_][p_.unit(cx, cy)] = 1;
+      for (int cx = x; cx < std::min(x + n, p_.layout.width); cx += kUnit) p_.done[tree_][p_.unit(cx, cy)] = value;
   }
   void finish(int x, int y, int n) {
     for (int k = 0; k < planes(); k++) finish_block(p_, first() + k, x, y, n);
