@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "coding_integer.h"
 #include "coding_model.h"
 #include "coding_range.h"
 
