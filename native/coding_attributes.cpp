@@ -38,60 +38,87 @@ int value_class(const ComponentSetup& s, int32_t v) {
 
 namespace {
 
-// Offers j to the list of i's neighbours, which is sorted by (distance, index).
-void offer(std::array<int32_t, kNeighbours>& list, std::array<int64_t, kNeighbours>& distances, int32_t j, int64_t d) {
-  int at = kNeighbours;
-  while (at > 0 && (list[static_cast<size_t>(at - 1)] < 0 || d < distances[static_cast<size_t>(at - 1)] ||
-                    (d == distances[static_cast<size_t>(at - 1)] && j < list[static_cast<size_t>(at - 1)])))
-    at--;
-  // The second curve offers again what the first one did.
-  if (at == kNeighbours || (at > 0 && list[static_cast<size_t>(at - 1)] == j)) return;
-  for (int m = kNeighbours - 1; m > at; m--) {
-    list[static_cast<size_t>(m)] = list[static_cast<size_t>(m - 1)];
-    distances[static_cast<size_t>(m)] = distances[static_cast<size_t>(m - 1)];
+struct CurvePoint {
+  Point point;
+  int32_t index;
+};
+
+// The nearest points known before: squared distance (below 2^42) and index in one number, ascending.
+using Nearest = std::array<uint64_t, kNeighbours>;
+constexpr uint64_t kNobody = ~0ull;
+constexpr int kIndexBits = 22;
+
+void offer(Nearest& nearest, uint64_t key) {
+  for (uint64_t& kept : nearest) {
+    const uint64_t larger = std::max(kept, key);
+    kept = std::min(kept, key);
+    key = larger;
   }
-  list[static_cast<size_t>(at)] = j;
-  distances[static_cast<size_t>(at)] = d;
+}
+
+// Indices 0 .. n - 1 by the code of each, then by index: a radix sort of 11 bits at a time.
+void sort_by_code(std::vector<std::pair<uint64_t, int32_t>>& items, int bits) {
+  constexpr int kDigit = 11;
+  std::vector<std::pair<uint64_t, int32_t>> other(items.size());
+  std::vector<size_t> starts;
+  for (int shift = 0; shift < bits; shift += kDigit) {
+    const auto digit = [shift](uint64_t code) { return static_cast<size_t>(code >> shift & ((1u << kDigit) - 1)); };
+    starts.assign((1u << kDigit) + 1, 0);
+    for (const auto& item : items) starts[digit(item.first) + 1]++;
+    for (size_t i = 1; i < starts.size(); i++) starts[i] += starts[i - 1];
+    for (const auto& item : items) other[starts[digit(item.first)]++] = item;
+    std::swap(items, other);
+  }
 }
 
 }  // namespace
 
 void find_neighbours(Cell& cell, int64_t begin, int64_t end) {
-  struct Entry {
-    uint64_t code;
-    int32_t index;
-    Point point;
-  };
   const size_t n = static_cast<size_t>(end);
-  std::vector<Entry> curve(n);
-  std::vector<std::array<int64_t, kNeighbours>> distances(n - static_cast<size_t>(begin));
-  for (int64_t i = begin; i < end; i++) cell.neighbours[static_cast<size_t>(i)].fill(-1);
+  std::vector<std::pair<uint64_t, int32_t>> order(n);
+  std::vector<CurvePoint> curve(n);
+  std::vector<Nearest> found(n), nearest(n);
+  std::fill(nearest.begin(), nearest.end(), Nearest{kNobody, kNobody, kNobody});
   // A third of the grid: on the two curves, no border between large octree nodes is in the same place.
   for (const int32_t shift : {0, (1 << cell.depth) / 3}) {
     for (size_t i = 0; i < n; i++) {
       const Point p = from_morton(cell.codes[i]);
-      curve[i] = {morton(p[0] + shift, p[1] + shift, p[2] + shift), static_cast<int32_t>(i), p};
+      order[i] = {shift ? morton(p[0] + shift, p[1] + shift, p[2] + shift) : cell.codes[i], static_cast<int32_t>(i)};
     }
-    std::sort(curve.begin(), curve.end(), [](const Entry& a, const Entry& b) {
-      return a.code < b.code || (a.code == b.code && a.index < b.index);
-    });
+    // The first layer comes along the curve.
+    if (shift || begin) sort_by_code(order, 3 * (cell.depth + 1));
+    for (size_t k = 0; k < n; k++) curve[k] = {from_morton(cell.codes[static_cast<size_t>(order[k].second)]), order[k].second};
+    std::fill(found.begin(), found.end(), Nearest{kNobody, kNobody, kNobody});
     for (size_t k = 0; k < n; k++) {
-      const Entry& here = curve[k];
-      if (here.index < begin) continue;
-      const size_t last = std::min(n, k + kReach + 1);
-      for (size_t at = k < kReach ? 0 : k - kReach; at < last; at++) {
-        const Entry& there = curve[at];
-        if (there.index >= here.index) continue;
-        int64_t d = 0;
+      const CurvePoint here = curve[k];
+      for (size_t at = k + 1; at < std::min(n, k + kReach + 1); at++) {
+        const CurvePoint& there = curve[at];
+        // The later of the two may have the other for a neighbour.
+        const bool later = here.index > there.index;
+        if (std::max(here.index, there.index) < begin) continue;
+        uint64_t d = 0;
         for (size_t axis = 0; axis < 3; axis++) {
           const int64_t difference = here.point[axis] - there.point[axis];
-          d += difference * difference;
+          d += static_cast<uint64_t>(difference * difference);
         }
-        offer(cell.neighbours[static_cast<size_t>(here.index)], distances[static_cast<size_t>(here.index - begin)],
-              there.index, d);
+        offer(found[later ? k : at], d << kIndexBits | static_cast<uint64_t>(later ? there.index : here.index));
+      }
+    }
+    for (size_t k = 0; k < n; k++) {
+      if (curve[k].index < begin) continue;
+      Nearest& kept = nearest[static_cast<size_t>(curve[k].index)];
+      for (uint64_t key : found[k]) {
+        // The second curve offers again what the first one did.
+        const bool again = key == kept[0] || key == kept[1] || key == kept[2];
+        offer(kept, again ? kNobody : key);
       }
     }
   }
+  for (size_t i = static_cast<size_t>(begin); i < n; i++)
+    for (size_t m = 0; m < kNeighbours; m++) {
+      const uint64_t key = nearest[i][m];
+      cell.neighbours[i][m] = key == kNobody ? -1 : static_cast<int32_t>(key & ((1u << kIndexBits) - 1));
+    }
 }
 
 struct AttributeModels {
