@@ -1,11 +1,9 @@
-"""What a codec is, and the table of them. Entries name their module, which is imported on use."""
+"""What all codecs are told."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Literal
 
 from scenerep.errors import ConfigError
@@ -38,35 +36,3 @@ class Goal:
         for name, value in given.items():
             if not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}", "give a positive number")
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A way from pixels to a payload and back.
-
-    module: Has `encode(pixels, settings, progress=None) -> bytes` and `decode(payload, *, file, base, level=0) -> pixels`.
-        pixels: uint8 or uint16 [h, w, c], c = 1 or 3. level k asks for a preview of 1/2^k of the sides. A payload that
-        was cut off gives a preview too, if the codec can, else a FormatError whose offsets count from `base`.
-    settings: The dataclass of `encode`'s settings in that module: `preset` and at most one of `bits_per_pixel`, `psnr`,
-        `size` (bytes of the payload), `lam`.
-    """
-
-    help: str
-    module: str
-    settings: str
-
-    def load(self) -> ModuleType:
-        return importlib.import_module(self.module)
-
-
-CODECS = {
-    "dct": Codec("Prediction and cosine transforms with learned context models: fast", "scenerep.codecs.dct", "DctSettings"),
-}
-DEFAULT = "dct"
-
-
-def codec_named(name: str) -> Codec:
-    """Raises: ConfigError if there is none."""
-    if name not in CODECS:
-        raise ConfigError(f"there is no codec {name!r}", f"use one of: {', '.join(CODECS)}")
-    return CODECS[name]

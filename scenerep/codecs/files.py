@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from scenerep.codecs.alpha import decode_alpha, encode_alpha
-from scenerep.codecs.base import DEFAULT, Goal, Preset, Progress, codec_named
+from scenerep.codecs.base import Goal, Preset, Progress
 from scenerep.codecs.container import MAX_PIXELS, MAX_SIDE, Head, read_container, write_container
 from scenerep.errors import ConfigError, DataError, FormatError
+from scenerep.image_codecs import DEFAULT, codec_named
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,8 @@ LAMBDA = 0.13
 PIXELS_PER_BYTE = 16384
 """The encoder fills up to this, so that a small file cannot ask for much memory."""
 _COARSEST, _FINEST = 512.0, 0.25  # steps of 8-bit values at quality 0 and 100
-_USUAL = 62.0
+_USUAL = 40.0
+_DB_PER_QUALITY, _LOG_SIZE_PER_QUALITY = 0.42, 0.08  # about, on photographs
 _COPY = "get a fresh copy of the file"
 
 
@@ -111,9 +112,9 @@ def encode(pixels: np.ndarray, settings: DctSettings, progress: Progress | None 
     if settings.bits_per_pixel is not None:
         size = round(settings.bits_per_pixel * pixels.shape[0] * pixels.shape[1] / 8)
     if settings.psnr is not None:
-        trial = search(attempt, settings.psnr, 0, 100, 0.02)
+        trial = search(attempt, settings.psnr, 0, 100, 0.02, _DB_PER_QUALITY)
     elif size is not None:
-        trial = search(attempt, math.log(max(1, size)), 0, 100, TOLERANCE / 4)
+        trial = search(attempt, math.log(max(1, size)), 0, 100, TOLERANCE / 4, _LOG_SIZE_PER_QUALITY)
     elif settings.lam is not None:
         # J = MSE + lam bpp with values 0 to 1; a bit is worth LAMBDA step^2 of the sum over all channels.
         step = 255 * math.sqrt(settings.lam * pixels.shape[2] / LAMBDA)
