@@ -48,7 +48,7 @@ def compare(
         missing = [f"{name} (pip install '{RIVALS[name].package}')" for name in RIVALS if not known(name)]
         if missing:
             say(f"left out: {', '.join(missing)}")
-    pictures = _pictures(sources)[:limit]
+    pictures = read_pictures(sources)[:limit]
     rows: list[dict[str, Any]] = []
     with stage_progress() as progress:
         for name in names:
@@ -71,7 +71,8 @@ def compare(
         print(line)
 
 
-def _pictures(sources: Sequence[Path]) -> list[tuple[str, Any]]:
+def read_pictures(sources: Sequence[Path]) -> list[tuple[str, Any]]:
+    """(name, uint8 [h, w, 3]) of pictures and of those in folders."""
     from scenerep.codecs.pictures import READABLE, read_picture
 
     if not sources:

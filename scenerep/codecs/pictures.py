@@ -5,12 +5,12 @@ Unlike captures/pictures.py nothing is turned upright or cut to 8 bits: a codec 
 
 from __future__ import annotations
 
-import struct
 import warnings
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
-import imageio.v3 as iio
+import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -37,11 +37,14 @@ def read_picture(path: Path) -> Stored:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
+        deep = _deep_colour(path) if _is_deep_colour(path) else None
+        if deep is not None and path.suffix.lower() != ".png":
+            return Stored(deep)  # Pillow does not open such a TIFF, so its profile is lost
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
             icc, exif = image.info.get("icc_profile") or None, image.info.get("exif") or None
-            if _is_deep_colour(path):
-                return Stored(_deep_colour(path), icc, exif)
+            if deep is not None:
+                return Stored(deep, icc, exif)
             image.load()
             return Stored(_pixels(image), icc, exif)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
@@ -65,7 +68,7 @@ def write_picture(path: Path, picture: Stored, *, overwrite: bool = False) -> No
         raise DataError(f"{path}: 16-bit grey pictures with alpha cannot be written", "use RGB with alpha")
     with replacing(path, overwrite=overwrite) as temporary:
         if deep and pixels.shape[2] > 1:
-            iio.imwrite(temporary, pixels, plugin="pyav", codec=ending[1:4].replace("tif", "tiff"), **_pyav(pixels))
+            temporary.write_bytes(_deep_bytes(pixels, "png" if ending == ".png" else "tiff"))
             return
         extra = {key: value for key, value in (("icc_profile", picture.icc), ("exif", picture.exif)) if value}
         if ending in (".jpg", ".jpeg", ".webp", ".avif"):
@@ -75,9 +78,17 @@ def write_picture(path: Path, picture: Stored, *, overwrite: bool = False) -> No
         Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(temporary, **extra)
 
 
-def _pyav(pixels: np.ndarray) -> dict[str, str]:
+def _deep_bytes(pixels: np.ndarray, kind: str) -> bytes:
+    """A PNG or TIFF with 16 bits of colour, which Pillow cannot write."""
     name = "rgb48" if pixels.shape[2] == 3 else "rgba64"
-    return {"in_pixel_format": f"{name}le", "out_pixel_format": f"{name}be"}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels, "<u2"), format=f"{name}le")
+    if kind == "png":
+        frame = frame.reformat(format=f"{name}be")
+    context = av.CodecContext.create(kind, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
+    context.time_base = Fraction(1, 1)
+    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -95,14 +106,20 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def _is_deep_colour(path: Path) -> bool:
-    """Whether this is a PNG with 16 bits and colour, which Pillow cuts to 8."""
+    """Whether this is a PNG or TIFF with 16 bits and colour, which Pillow cuts to 8 or refuses."""
     with path.open("rb") as file:
         start = file.read(26)
-    return start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 and struct.unpack("BB", start[24:]) in ((16, 2), (16, 6))
+    if start[:4] in (b"II*\0", b"MM\0*"):
+        return _frame(path).format.name.startswith(("rgb48", "rgba64"))
+    return start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 and start[24] == 16 and start[25] in (2, 6)
+
+
+def _frame(path: Path) -> av.VideoFrame:
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0))
 
 
 def _deep_colour(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        name = "rgba64le" if file.read(26)[25] == 6 else "rgb48le"
-    found = np.asarray(iio.imread(path, plugin="pyav", index=0, format=name))
-    return np.ascontiguousarray(found).astype(np.uint16)
+    frame = _frame(path)
+    name = "rgba64le" if frame.format.name.startswith("rgba") else "rgb48le"
+    return np.ascontiguousarray(frame.to_ndarray(format=name)).astype(np.uint16)
