@@ -67,4 +67,5 @@ NB_MODULE(SCENEREP_MODULE, m) {
   scenerep::bind_coding(m);
   scenerep::bind_conditional(m);
   scenerep::bind_image(m);
+  scenerep::bind_image_gaussians(m);
 }
