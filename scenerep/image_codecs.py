@@ -36,6 +36,12 @@ CODECS = {
         "scenerep.codecs.dct",
         "DctSettings",
     ),
+    "gaussian2d": Codec(
+        "A sum of 2-D Gaussians, fitted: to look at, not small",
+        "scenerep.codecs.gaussian2d",
+        "Gaussian2dSettings",
+        threads=True,
+    ),
 }
 DEFAULT = "dct"
 

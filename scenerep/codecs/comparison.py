@@ -21,6 +21,8 @@ PSNRS = (28.0, 31.0, 34.0, 37.0, 40.0)
 """Points of our codecs' curves if they have no quality of their own, in dB."""
 QUALITIES = {"dct": (22.0, 28.0, 34.0, 40.0, 47.0, 55.0)}
 """Points of the curves of those that have."""
+RATES = {"gaussian2d": (0.12, 0.35)}
+"""Those that are made for a number of bits per pixel."""
 
 
 def known(name: str) -> bool:
@@ -39,7 +41,7 @@ def measure(
     if name not in CODECS and name not in RIVALS:
         raise ConfigError(f"there is no codec {name!r}", f"use {', '.join([*CODECS, *RIVALS])}")
     todo = list(pictures)
-    points: Sequence[float] = RIVALS[name].qualities if name in RIVALS else QUALITIES.get(name, PSNRS)
+    points: Sequence[float] = RIVALS[name].qualities if name in RIVALS else QUALITIES.get(name) or RATES.get(name, PSNRS)
     rows = []
     for done, (picture, pixels) in enumerate(todo):
         for point in points:
@@ -55,6 +57,8 @@ def _row(name: str, picture: str, pixels: np.ndarray, point: float, preset: Pres
         data = rival_encode(name, pixels, int(point))
     elif name in QUALITIES:
         data = encode(pixels, codec=name, preset=preset, quality=point)
+    elif name in RATES:
+        data = encode(pixels, codec=name, preset=preset, bits_per_pixel=point)
     else:
         data = encode(pixels, codec=name, preset=preset, psnr=point)
     middle, cpu_middle = time.perf_counter(), time.process_time()
