@@ -3,7 +3,7 @@
     python benchmarks/bench_image.py PICTURES --codecs dct:fast,dct:medium,webp --published CURVES.csv
 
 Writes benchmarks/results/image.csv (a row for each picture and point), image.json and image.md (curves of the means,
-BD-rates). A codec that is not named keeps its rows of an earlier run in image.csv, so that one alone can be measured anew.
+BD-rates). A codec that is not named keeps its rows of an earlier run in image.csv, so that one can be measured anew.
 CURVES.csv: `codec,bpp,psnr` in the first three columns, means over the same pictures that somebody published.
 """
 
@@ -20,7 +20,8 @@ from scenerep.cli.image.compare import read_pictures
 from scenerep.codecs.bd_rate import bd_rate
 from scenerep.codecs.comparison import differences, means, measure
 
-_NUMBERS = ("point", "bytes", "bpp", "psnr", "ms_ssim", "encode_seconds", "decode_seconds", "encode_cpu_seconds", "decode_cpu_seconds")  # fmt: skip
+_SECONDS = ("encode_seconds", "decode_seconds", "encode_cpu_seconds", "decode_cpu_seconds")
+_NUMBERS = ("point", "bytes", "bpp", "psnr", "ms_ssim", *_SECONDS)
 
 
 def measured(label: str, pictures: list[tuple[str, Any]]) -> list[dict[str, Any]]:
@@ -46,6 +47,10 @@ def published(path: Path | None) -> dict[str, list[tuple[float, float]]]:
     return curves
 
 
+def gain_row(codec: str, anchor: str, gain: float, low: float, high: float) -> dict[str, Any]:
+    return {"codec": codec, "against": anchor, "BD-rate %": round(100 * gain, 1), "dB": f"{low:.1f} to {high:.1f}"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
@@ -63,17 +68,16 @@ def main() -> None:
         print(f"measured {label}", flush=True)
     curves = means(rows)
     gains = [
-        {"codec": g["codec"], "against": g["anchor"], "BD-rate %": round(100 * g["bd_rate"], 1), "dB": f"{g['from']:.1f} to {g['to']:.1f}"}
+        gain_row(g["codec"], g["anchor"], g["bd_rate"], g["from"], g["to"])
         for g in differences(curves)
         if ":" in g["codec"]
-    ]  # fmt: skip
+    ]
     for label in (label for label in curves if ":" in label):
         own = [(p["bpp"], p["psnr"]) for p in curves[label]]
         for name, curve in published(arguments.published).items():
             found = bd_rate(own, curve)
             if found:
-                gain, low, high = found
-                gains.append({"codec": label, "against": f"{name}, published", "BD-rate %": round(100 * gain, 1), "dB": f"{low:.1f} to {high:.1f}"})  # fmt: skip
+                gains.append(gain_row(label, f"{name}, published", *found))
     points = [
         {
             "codec": p["codec"],

@@ -1,4 +1,4 @@
-"""The table of image codecs. Entries name their module, which is imported on use, so the table costs nothing to read."""
+"""The table of image codecs. Entries name their module, which is imported on use, so it costs nothing to read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from scenerep.errors import ConfigError
 class Codec:
     """A way from pixels to a payload and back.
 
-    module: Has `encode(pixels, settings, progress=None) -> bytes` and `decode(payload, *, file, base, level=0) -> pixels`.
+    module: Has `encode(pixels, settings, progress=None) -> bytes` and
+        `decode(payload, *, file, base, level=0) -> pixels`.
         pixels: uint8 or uint16 [h, w, c], c = 1 or 3. level k asks for a preview of 1/2^k of the sides. A payload that
         was cut off gives a preview too, if the codec can, else a FormatError whose offsets count from `base`.
     settings: The dataclass of `encode`'s settings in that module: `preset` and at most one of `bits_per_pixel`, `psnr`,

@@ -37,7 +37,10 @@ def pictures(data: Path) -> list[np.ndarray]:
     for name in ("bigbuckbunny", "dog-example"):
         frames = iio.imiter(data / "videos" / f"{name}.mp4", plugin="pyav")
         found += [frame for k, frame in enumerate(frames) if k % 24 == 12]
-    return [np.asarray(Image.fromarray(f).resize((f.shape[1] // 2, f.shape[0] // 2), Image.Resampling.LANCZOS)) for f in found]
+    return [
+        np.asarray(Image.fromarray(f).resize((f.shape[1] // 2, f.shape[0] // 2), Image.Resampling.LANCZOS))
+        for f in found
+    ]
 
 
 def main() -> None:

@@ -54,9 +54,7 @@ def compare(
         for name in names:
             rows += measure(name, pictures, preset=preset, progress=progress)
     curves = means(rows)
-    gains = differences(curves) + [
-        {**row, "quality": "ms_ssim"} for row in differences(curves, "ms_ssim")
-    ]
+    gains = differences(curves) + [{**row, "quality": "ms_ssim"} for row in differences(curves, "ms_ssim")]
     if plot is not None:
         _save_plot(plot, curves)
     if page is not None:
@@ -122,7 +120,10 @@ def _lines(rows: list[dict[str, str]]) -> list[str]:
         return []
     table = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    return ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))) for line in table]
+    return [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+        for line in table
+    ]
 
 
 def _draw(curves: dict[str, list[dict[str, Any]]]) -> Any:
@@ -165,5 +166,7 @@ def _save_page(path: Path, curves: dict[str, list[dict[str, Any]]], gains: list[
 
 def _html_table(rows: list[dict[str, str]]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows)
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows
+    )
     return f"<table><tr>{head}</tr>{lines}</table>"

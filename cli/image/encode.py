@@ -34,7 +34,7 @@ def encode(
 
     Args:
         paths: Pictures, folders of them or patterns; last the file or folder to write.
-        codec: Name of the codec: dct.
+        codec: Name of the codec: dct or gaussian2d.
         preset: How long to search for a smaller file.
         bpp: Bits per pixel of the whole file, within 2 %.
         psnr: Quality to reach, in dB over all colour channels.
@@ -67,9 +67,7 @@ def encode(
         refuse_existing(target, overwrite)
         picture = read_picture(source)
         begin = time.monotonic()
-        data = codecs.encode(
-            picture.pixels, codec=codec, preset=preset, icc=picture.icc, exif=picture.exif, **goal
-        )
+        data = codecs.encode(picture.pixels, codec=codec, preset=preset, icc=picture.icc, exif=picture.exif, **goal)
         seconds = time.monotonic() - begin
         write_bytes(target, data, overwrite=overwrite)
         height, width, channels = picture.pixels.shape
@@ -88,10 +86,11 @@ def encode(
     if json:
         print_json({"codec": codec, "preset": preset, "files": rows})
         return
-    print_table([
-        (row["file"], f"{format_bytes(row['bytes'])}  {row['bpp']:.3f} bpp  {row['psnr']:.2f} dB  {row['seconds']:.1f} s")
-        for row in rows
-    ])  # fmt: skip
+    print_table([(row["file"], _said(row)) for row in rows])
+
+
+def _said(row: dict[str, Any]) -> str:
+    return f"{format_bytes(row['bytes'])}  {row['bpp']:.3f} bpp  {row['psnr']:.2f} dB  {row['seconds']:.1f} s"
 
 
 def _psnr(a: Any, b: Any) -> float:
@@ -100,5 +99,3 @@ def _psnr(a: Any, b: Any) -> float:
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
     most = float(np.iinfo(a.dtype).max)
     return float("inf") if error == 0 else 10 * float(np.log10(most * most / error))
-
-

@@ -35,7 +35,8 @@ def pairs(paths: tuple[Path, ...], endings: tuple[str, ...], ending: str) -> lis
         if source.is_dir():
             files += sorted(p for p in source.iterdir() if p.is_file() and p.suffix.lower() in endings)
         elif not source.exists() and _WILD & set(str(source)):
-            files += [Path(p) for p in sorted(glob.glob(str(source), recursive=True)) if Path(p).is_file()]
+            found = glob.glob(str(source), recursive=True)  # noqa: PTH207  (of any path, absolute ones too)
+            files += sorted(Path(name) for name in found if Path(name).is_file())
         else:
             files.append(source)
     if not files:
@@ -43,12 +44,12 @@ def pairs(paths: tuple[Path, ...], endings: tuple[str, ...], ending: str) -> lis
     single = len(sources) == 1 and len(files) == 1 and not sources[0].is_dir()
     if single and out.suffix and not out.is_dir():
         return [(files[0], out)]
-    found = [(file, out / f"{file.stem}{ending}") for file in files]
-    names = [target for _, target in found]
+    todo = [(file, out / f"{file.stem}{ending}") for file in files]
+    names = [target for _, target in todo]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise ConfigError(f"two files would become {double}", "give them different names")
-    return found
+    return todo
 
 
 def run_all(

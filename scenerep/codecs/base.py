@@ -21,7 +21,7 @@ class Goal:
     bits_per_pixel: Of the whole file.
     psnr: dB over all colour channels of the decoded picture.
     size: Bytes of the whole file.
-    lam: The codec's own rate-distortion multiplier: rise of the mean squared error (values 0 to 1) worth a bit per pixel.
+    lam: Rise of the mean squared error (values 0 to 1) that is worth a bit per pixel.
     """
 
     bits_per_pixel: float | None = None

@@ -31,7 +31,11 @@ def known(name: str) -> bool:
 
 
 def measure(
-    name: str, pictures: Iterable[tuple[str, np.ndarray]], *, preset: Preset = "medium", progress: Progress | None = None
+    name: str,
+    pictures: Iterable[tuple[str, np.ndarray]],
+    *,
+    preset: Preset = "medium",
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each picture (name, uint8 [h, w, 3]) and each point of the codec's curve.
 
@@ -41,7 +45,9 @@ def measure(
     if name not in CODECS and name not in RIVALS:
         raise ConfigError(f"there is no codec {name!r}", f"use {', '.join([*CODECS, *RIVALS])}")
     todo = list(pictures)
-    points: Sequence[float] = RIVALS[name].qualities if name in RIVALS else QUALITIES.get(name) or RATES.get(name, PSNRS)
+    points: Sequence[float] = (
+        RIVALS[name].qualities if name in RIVALS else QUALITIES.get(name) or RATES.get(name, PSNRS)
+    )
     rows = []
     for done, (picture, pixels) in enumerate(todo):
         for point in points:

@@ -60,7 +60,9 @@ def write_picture(path: Path, picture: Stored, *, overwrite: bool = False) -> No
     ending = path.suffix.lower()
     pixels = picture.pixels
     if ending not in WRITABLE:
-        raise ConfigError(f"pictures cannot be written as {ending or 'a file without ending'}", f"use {', '.join(WRITABLE)}")
+        raise ConfigError(
+            f"pictures cannot be written as {ending or 'a file without ending'}", f"use {', '.join(WRITABLE)}"
+        )
     deep = pixels.dtype == np.uint16
     if deep and ending not in _DEEP:
         raise DataError(f"{path}: {ending} has no 16-bit pictures here", f"use {', '.join(_DEEP)}")

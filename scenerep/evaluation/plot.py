@@ -42,7 +42,12 @@ def rate_distortion_plot(
     for tick in _decades(10**x0, 10**x1):
         x, _ = place(tick, y0)
         draw.line([(x, _TOP), (x, _HEIGHT - _BOTTOM)], fill="#dddddd")
-        draw.text((x, _HEIGHT - _BOTTOM + 8), f"{tick / 1000:g} kB" if unit == "kB" else f"{tick:g} bpp", fill="black", anchor="mt")
+        draw.text(
+            (x, _HEIGHT - _BOTTOM + 8),
+            f"{tick / 1000:g} kB" if unit == "kB" else f"{tick:g} bpp",
+            fill="black",
+            anchor="mt",
+        )
     step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if (y1 - y0) / s <= 12)
     for tick in np.arange(np.ceil(y0 / step), np.floor(y1 / step) + 1) * step:
         _, y = place(10**x0, tick)

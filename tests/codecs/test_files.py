@@ -16,8 +16,11 @@ from scenerep.codecs.files import shrink
 from scenerep.errors import ConfigError, DataError, FormatError
 from scenerep.image_codecs import CODECS
 
+WAVEFORM = [name for name in CODECS if name != "gaussian2d"]
+"""Those that come as near to any picture as one likes; gaussian2d has tests of its own."""
 
-@pytest.mark.parametrize("codec", CODECS)
+
+@pytest.mark.parametrize("codec", WAVEFORM)
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 1), (17, 3, 3), (40, 33, 4), (31, 32, 2), (12, 12)])
 def test_shapes(codec: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
     pixels = rng.integers(0, 256, shape).astype(np.uint8)
@@ -30,7 +33,7 @@ def test_shapes(codec: str, shape: tuple[int, ...], rng: np.random.Generator) ->
     assert np.abs(found.astype(int) - expected).mean() < 4
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", WAVEFORM)
 def test_sixteen_bits(codec: str, picture: np.ndarray) -> None:
     deep = picture.astype(np.uint16) * 257
     deep[::2] += 100
@@ -42,7 +45,7 @@ def test_sixteen_bits(codec: str, picture: np.ndarray) -> None:
     assert -10 * np.log10(error) > 49
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", WAVEFORM)
 def test_goals(codec: str, picture: np.ndarray) -> None:
     data = codecs.encode(picture, codec=codec, preset="fast", bits_per_pixel=1.0)
     assert abs(len(data) * 8 / (96 * 120) - 1) <= 0.02
@@ -61,7 +64,7 @@ def test_what_is_kept(picture: np.ndarray) -> None:
     assert head.checksum == zlib.crc32(codecs.decode(data))
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", WAVEFORM)
 def test_previews(codec: str, picture: np.ndarray) -> None:
     data = codecs.encode(picture, codec=codec, preset="fast", psnr=38)
     for level in (1, 2, 3):
@@ -73,7 +76,7 @@ def test_previews(codec: str, picture: np.ndarray) -> None:
         codecs.decode(data, level=17)
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", WAVEFORM)
 def test_files_that_were_cut_off(codec: str, picture: np.ndarray) -> None:
     data = codecs.encode(picture, codec=codec, preset="fast", psnr=40)
     with pytest.raises(FormatError, match="the whole picture"):
@@ -89,7 +92,7 @@ def test_files_that_were_cut_off(codec: str, picture: np.ndarray) -> None:
                 assert error.offset is None or 0 <= error.offset <= len(data)
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", WAVEFORM)
 def test_broken_payloads(codec: str, picture: np.ndarray, rng: np.random.Generator) -> None:
     """The checksums of the container are right, so that the codec itself meets the nonsense."""
     parts = read_container(codecs.encode(picture, codec=codec, preset="fast", psnr=36))

@@ -58,7 +58,7 @@ def test_lossy_formats_come_close(tmp_path: Path, ending: str) -> None:
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be written as .gif"):
+    with pytest.raises(ConfigError, match=r"cannot be written as \.gif"):
         write_picture(tmp_path / "a.gif", Stored(np.zeros((2, 2, 3), np.uint8)))
     with pytest.raises(DataError, match="no 16-bit pictures"):
         write_picture(tmp_path / "a.jpg", Stored(np.zeros((2, 2, 3), np.uint16)))

@@ -24,7 +24,9 @@ Edge = tuple[list[int], list[int]]
 def gather(samples: np.ndarray, done: np.ndarray, x: int, y: int, n: int, middle: int) -> Edge:
     """Neighbours that are there, by the map of decoded squares of 4; others repeat the nearest one."""
     height, width = samples.shape
-    places = [(x - 1, y + k) for k in range(2 * n - 1, -1, -1)] + [(x - 1, y - 1)] + [(x + k, y - 1) for k in range(2 * n)]
+    places = (
+        [(x - 1, y + k) for k in range(2 * n - 1, -1, -1)] + [(x - 1, y - 1)] + [(x + k, y - 1) for k in range(2 * n)]
+    )
     found = [
         int(samples[py, px]) if 0 <= px < width and 0 <= py < height and done[py // 4, px // 4] else None
         for px, py in places
@@ -75,7 +77,9 @@ def predict(mode: int, n: int, edge: Edge) -> np.ndarray:
 
 def _direction(main: np.ndarray, side: np.ndarray, n: int, k: int) -> np.ndarray:
     slope = _SLOPES[k] if k >= 0 else -_SLOPES[-k]
-    around = [int(side[min((j * 64 + -slope // 2) // -slope, 2 * n)]) for j in range(n, 0, -1)] if slope < 0 else [0] * n
+    around = (
+        [int(side[min((j * 64 + -slope // 2) // -slope, 2 * n)]) for j in range(n, 0, -1)] if slope < 0 else [0] * n
+    )
     line = np.array([*around, *main.tolist()], np.int64)  # line[n] is the corner
     rows = []
     for y in range(n):

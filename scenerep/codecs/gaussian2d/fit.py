@@ -98,8 +98,8 @@ def _detail(target: np.ndarray) -> np.ndarray:
 def _placed(
     target: np.ndarray, image: np.ndarray, count: int, rng: np.random.Generator, density: np.ndarray, total: int = 0
 ) -> np.ndarray:
-    """Round Gaussians drawn by a density of places (a third anywhere), as large as the gaps, with half of what is missing."""
-    _, height, width = target.shape
+    """Round Gaussians drawn by a density (a quarter anywhere), as large as the gaps, with half of what is missing."""
+    width = target.shape[2]
     p = density.astype(np.float64).ravel()
     p = p / p.sum() if p.sum() > 0 else np.full(p.size, 1 / p.size)
     p = 0.75 * p + 0.25 / p.size

@@ -1,7 +1,7 @@
 """Gaussians as the integers that a file holds, and what they mean. n = Gaussians.
 
-Columns: x, y in units of `cell` half pixels; a, b: sizes in quarters of an octave; k: tilt in quarters; y, co, cg: colours
-in steps of their own, added to the background.
+Columns: x, y in units of `cell` half pixels; a, b: sizes in quarters of an octave; k: tilt in quarters; y, co, cg:
+colours in steps of their own, added to the background.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def to_pixels(q: Quantised, sums: np.ndarray, deep: bool, channels: int) -> np.n
 
 
 def from_floats(g: np.ndarray, q: Quantised) -> np.ndarray:
-    """float [n, 8] (x, y in px, a, b, k, RGB in 0 to 1 above the background) to int32 [n, 8], cut to what a file takes."""
+    """float [n, 8] (x, y in px, a, b, k, RGB above the background) to int32 [n, 8], cut to what a file takes."""
     half = 2 / q.cell
     colours = g[:, 5:].astype(np.float64) @ np.linalg.inv(COLOURS).T * 255 * 8
     v = np.column_stack([

@@ -1,4 +1,4 @@
-"""Quantised Gaussians to bytes and back: Morton order, differences of neighbours where they are shorter. n = Gaussians."""
+"""Quantised Gaussians to bytes and back: in Morton order, as differences of neighbours where they are shorter."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 
-from scenerep.coding.symbols import INTEGERS_PER_BYTE, decode_rows, encode_rows
 from scenerep.codecs.gaussian2d.quantised import COLOUR, LARGEST, SMALLEST, TILT, Quantised, covered, rows_of
+from scenerep.coding.symbols import INTEGERS_PER_BYTE, decode_rows, encode_rows
 from scenerep.errors import FormatError
 
 _HEADER = struct.Struct("<BIIIBHH3B")
@@ -38,9 +38,7 @@ def write(q: Quantised, *, deep: bool, grey: bool) -> bytes:
         shorter = len(encode_rows(change[:, None])) < len(encode_rows(plain[:, None]))
         flags |= shorter << (j - 2)
         columns.append(change if shorter else plain)
-    head = _HEADER.pack(
-        _DEEP * deep | _GREY * grey, q.width, q.height, len(values), flags, *q.steps, *q.background
-    )
+    head = _HEADER.pack(_DEEP * deep | _GREY * grey, q.width, q.height, len(values), flags, *q.steps, *q.background)
     stream = encode_rows(np.column_stack(columns)) if len(values) else b""
     payload = head + stream
     return payload + bytes(max(0, -(-q.width * q.height // PIXELS_PER_BYTE) - len(payload)))
