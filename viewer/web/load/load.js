@@ -106,19 +106,27 @@ async function openSrz(source, start, length, pool, { signal, degree = 3, onHead
   let id = 0;
   let layer = -1;
   let pending = [];
-  const finishLayer = async () => {
+  const left = new Array(layers).fill(0); // chunks of each layer that are not handed over yet
+  for (const chunk of chunks) left[chunk.layer]++;
+  let done = 0; // layers that are there in full
+  // As soon as a layer's last chunk is there: the next layer may be long in coming.
+  const handedOver = (chunk) => {
+    left[chunk.layer]--;
+    const before = done;
+    while (done < layers && left[done] === 0) done++;
+    if (done === before || signal?.aborted) return;
+    const gain = done < parsed.layers && parsed.gains.length ? parsed.gains[done - 1] : NO_GAIN;
+    onLayer?.({ layers: done, layerCount: parsed.layers, gain });
+  };
+  const decoded = async () => {
     await Promise.all(pending);
     signal?.throwIfAborted();
     pending = [];
-    if (layer < 0) return;
-    const done = layer + 1;
-    const gain = done < parsed.layers && parsed.gains.length ? parsed.gains[layer] : NO_GAIN;
-    onLayer?.({ layers: done, layerCount: parsed.layers, gain });
   };
   for await (const { group, data } of fetched(source, batches(chunks))) {
     for (const chunk of group) {
       if (chunk.layer !== layer) {
-        await finishLayer();
+        await decoded();
         layer = chunk.layer;
       }
       const at = chunk.offset - group[0].offset;
@@ -129,13 +137,14 @@ async function openSrz(source, start, length, pool, { signal, degree = 3, onHead
         .then(({ splats, milliseconds }) => {
           decodedMs += milliseconds;
           onChunk?.({ ...place, ...splats });
+          handedOver(chunk);
           onProgress?.({ received: source.received, total: head.bytes, decodedMs });
         });
-      asked.catch(() => {}); // told by finishLayer
+      asked.catch(() => {}); // told by decoded()
       pending.push(asked);
     }
   }
-  await finishLayer();
+  await decoded();
   return { head, count: first };
 }
 
