@@ -2,7 +2,10 @@
 import { FAR, NEAR } from "./constants.js";
 
 export class Sorter {
-  /** @param {(order: Uint32Array, info: {loaded: number, milliseconds: number}) => void} onOrder */
+  /**
+   * @param {(order: Uint32Array, info: {loaded: number, milliseconds: number}) => Promise<void>|void} onOrder
+   *   The next order is asked for when what it returned is settled.
+   */
   constructor(capacity, onOrder) {
     this.worker = new Worker(new URL("./sort_worker.js", import.meta.url), { type: "module" });
     this.onOrder = onOrder;
@@ -19,7 +22,8 @@ export class Sorter {
   }
 
   add(means, importance) {
-    this.worker.postMessage({ op: "add", means, importance });
+    const copy = means.slice(); // handed over; the chunk keeps its own for picking
+    this.worker.postMessage({ op: "add", means: copy, importance }, [copy.buffer, importance.buffer]);
   }
 
   setBudget(most) {
@@ -43,8 +47,8 @@ export class Sorter {
     }
     this.running = true;
     const { order, loaded, milliseconds } = await this.ask(row, exact);
+    await this.onOrder(order, { loaded, milliseconds });
     this.running = false;
-    this.onOrder(order, { loaded, milliseconds });
     if (this.waiting) {
       const next = this.waiting;
       this.waiting = null;

@@ -4,6 +4,7 @@
  * @typedef {{width: number, height: number, fx: number, fy: number, cx: number, cy: number, viewFromWorld: ArrayLike<number>}} Camera
  *   Pixels; viewFromWorld: 16 numbers by rows, OpenCV axes (x right, y down, z forward).
  */
+import { Turns } from "../tasks.js";
 import { toBytes } from "./pixels.js";
 import { BLEND_SHADER, COVER_SHADER, DIFFERENCE_SHADER, DRAW_SHADER, NOTHING_SHADER, PROJECT_OUTPUTS, projectShader, RESOLVE_SHADER } from "./shaders.js";
 import { WebGl2Scene } from "./webgl2_scene.js";
@@ -11,6 +12,7 @@ import { WebGl2Scene } from "./webgl2_scene.js";
 const GEOMETRY_UNIT = 0;
 const SH_UNIT = 1;
 const EVERYWHERE = [3e38, 3e38, 3e38];
+const POLL_MS = 3;
 
 export class Renderer {
   name = "webgl2";
@@ -25,6 +27,7 @@ export class Renderer {
     this.wantsExact = exact;
     this.background = [0, 0, 0];
     this.scenes = new Set();
+    this.turns = new Turns(() => this.settled());
     const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, stencil: false, powerPreference: "high-performance" });
     if (!gl) throw new Error("this browser has no WebGL 2: update it, or turn on hardware acceleration");
     this.gl = gl;
@@ -65,9 +68,27 @@ export class Renderer {
 
   /** @param {import("../load/load.js").SceneHead} head */
   createScene(head) {
-    const scene = new WebGl2Scene(this.gl, head, () => this.onChange());
+    const scene = new WebGl2Scene(this.gl, head, { onOrder: () => this.onChange(), turn: () => this.turn() });
     this.scenes.add(scene);
     return scene;
+  }
+
+  /**
+   * Resolves when the GPU has done all it was given, for one caller after the other. Megabytes that are handed over while
+   * it draws make the page's thread wait until it has drawn.
+   */
+  turn() {
+    return this.turns.turn();
+  }
+
+  async settled() {
+    const { gl } = this;
+    // In a tab that nobody sees timers are slow, and nobody waits.
+    if (this.lost || globalThis.document?.hidden) return;
+    const sync = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+    while (!this.lost && gl.getSyncParameter(sync, gl.SYNC_STATUS) === gl.UNSIGNALED) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    gl.deleteSync(sync);
   }
 
   removeScene(scene) {

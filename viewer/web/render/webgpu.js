@@ -4,6 +4,7 @@
  */
 import { GpuSort } from "./gpu_sort.js";
 import { COPY_CODE, DIFFERENCE_CODE, DRAW_CODE, projectCode, RESOLVE_CODE } from "./wgsl.js";
+import { Turns } from "../tasks.js";
 import { toBytes } from "./pixels.js";
 import { WebGpuScene } from "./webgpu_scene.js";
 
@@ -40,6 +41,12 @@ export class WebGpuRenderer {
     this.background = [0, 0, 0];
     this.scenes = new Set();
     this.lost = false;
+    this.turns = new Turns(() => this.device.queue.onSubmittedWorkDone());
+  }
+
+  /** Resolves when the GPU has done all it was given, for one caller after the other. */
+  turn() {
+    return this.turns.turn();
   }
 
   async setUp(device) {
