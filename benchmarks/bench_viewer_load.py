@@ -3,9 +3,9 @@
     python benchmarks/bench_viewer_load.py --count 500000 --json
 
 The whole page opens a scene of so many Gaussians, as PLY and as an .srz in layers, in software-rendered Chromium. Long
-tasks are those that the browser reports: 50 ms and more on the page's thread, from the moment the scene is asked for until
-it is drawn in full; `idle` is the same page for as long without a scene, which is what the machine does by itself. The
-sort is that of render/sort_worker.js, whole float32 depths, over random places.
+tasks are those that the browser reports: 50 ms and more on the page's thread, from its start until the scene is drawn in
+full; `idle_ms` are those of the same page for as long without a scene, which is what the machine does by itself. The sort
+is that of render/sort_worker.js, whole float32 depths, over random places.
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ def loading(browser: Any, address: str, name: str) -> dict[str, Any]:
     page.wait_for_function(_LOADED, timeout=120_000, polling=200)
     page.wait_for_timeout(500)
     (scene,) = page.evaluate("() => scenerep.stats().scenes")
-    # What happens before the page is there, its own modules and shaders, is no matter of the scene's size.
     tasks = page.evaluate("() => tasks.map(([start, duration]) => [Math.round(start), Math.round(duration)])")
     page.close()
     idle = page_of(browser, address, "")
