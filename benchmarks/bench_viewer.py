@@ -50,7 +50,7 @@ _OURS = """async ({ url, cameras, frames }) => {
   const began = performance.now();
   let scene, first = null, busy = false;
   const show = async (camera) => {
-    const { order } = await scene.sorter.ask(camera.viewFromWorld.slice(8, 12), true);
+    const { order } = await scene.sorter.ask(camera.viewFromWorld.slice(8, 12));
     scene.setOrder(order);
     renderer.frame([{ scene }], camera);
     renderer.gl.readPixels(0, 0, 1, 1, 6408, 5121, new Uint8Array(4));

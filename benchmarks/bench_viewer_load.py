@@ -3,9 +3,9 @@
     python benchmarks/bench_viewer_load.py --count 500000 --json
 
 The whole page opens a scene of so many Gaussians, as PLY and as an .srz in layers, in software-rendered Chromium. Long
-tasks are those that the browser reports: 50 ms and more on the page's thread, from its start until the scene is drawn in
-full; `idle_ms` are those of the same page for as long without a scene, which is what the machine does by itself. The sort
-is that of render/sort_worker.js, whole float32 depths, over random places.
+tasks are those that the browser reports: 50 ms and more on the page's thread, from its start until the scene is drawn
+in full; `idle_ms` are those of the same page for as long without a scene, which is what the machine does by itself.
+The sort is that of render/sort_worker.js, whole float32 depths, over random places.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SORT = """async ({ count, rounds }) => {
   sorter.add(means, new Float32Array(count).fill(1));
   const times = [];
   for (let i = 0; i < rounds; i++) {
-    const { milliseconds, order } = await sorter.ask([0.6, 0, 0.8, 4 + 0.1 * i], true);
+    const { milliseconds, order } = await sorter.ask([0.6, 0, 0.8, 4 + 0.1 * i]);
     if (order.length !== count) throw new Error("not all are sorted");
     times.push(milliseconds);
   }

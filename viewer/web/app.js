@@ -386,7 +386,7 @@ export class App extends EventTarget {
       frameMs: frame,
       drawMs: this.drawMs,
       renderer: this.renderer.name,
-      exact: this.renderer.exact,
+      blending: this.renderer.blending,
       fineness: this.fineness,
       size: [this.canvas.width, this.canvas.height],
       mode: this.mode,

@@ -31,28 +31,28 @@ export class Sorter {
   }
 
   /** The order for one camera, whatever else is going on. */
-  ask(row, exact) {
+  ask(row) {
     const id = this.next++;
     return new Promise((resolve) => {
       this.open.set(id, resolve);
-      this.worker.postMessage({ op: "sort", id, row, near: NEAR, far: FAR, exact });
+      this.worker.postMessage({ op: "sort", id, row, near: NEAR, far: FAR });
     });
   }
 
   /** The order for the camera of now: `onOrder` gets it, or a newer one. */
-  async request(row, exact) {
+  async request(row) {
     if (this.running) {
-      this.waiting = [row, exact];
+      this.waiting = row;
       return;
     }
     this.running = true;
-    const { order, loaded, milliseconds } = await this.ask(row, exact);
+    const { order, loaded, milliseconds } = await this.ask(row);
     await this.onOrder(order, { loaded, milliseconds });
     this.running = false;
     if (this.waiting) {
       const next = this.waiting;
       this.waiting = null;
-      this.request(...next);
+      this.request(next);
     }
   }
 
