@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import shutil
@@ -315,6 +316,12 @@ def test_cameras_and_photographs(tmp_path: Path, alpha: bool) -> None:
         if alpha:
             want = want[..., :3] * want[..., 3:] / 255 + 255 - want[..., 3:]
         np.testing.assert_allclose(picture, want, atol=0.51)
-        assert ask(server, "/photo/8")[0] == 404
+        status, headers, body = ask(server, "/photo/3?w=20")
+        assert (status, headers["content-type"]) == (200, "image/jpeg")
+        small = Image.open(io.BytesIO(body))
+        assert small.size == (min(160, capture.camera(3).width), picture.shape[0] * small.width // picture.shape[1])
+        assert ask(server, "/photo/3?w=150")[2] == body
+        for path in ("/photo/8", "/photo/8?w=20", "/photo/3?w=x", "/photo/3?w=-1", "/photo/3?w=123456789"):
+            assert ask(server, path)[0] == 404, path
     finally:
         server.stop()
