@@ -108,7 +108,9 @@ class PageServer:
         return runner
 
     async def _module(self, request: web.Request) -> web.StreamResponse:
-        found = self._modules.get(request.path.lstrip("/") or "index.html")
+        path = request.path.lstrip("/")
+        # What browsers ask for on behalf of answers that are no page and name no icon.
+        found = self._modules.get({"": "index.html", "favicon.ico": "icon.svg"}.get(path, path))
         if found is None:
             raise web.HTTPNotFound
         return await send_file(request, *found, harden=self._guard.harden)

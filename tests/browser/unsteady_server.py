@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from file_server import FileHandler, FileServer, content_type
 
 
 @dataclass
@@ -41,44 +42,21 @@ class UnsteadyServer:
         self.faults: dict[str, Faults] = {}
         unsteady = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(FileHandler):
             def do_GET(self) -> None:
+                if self.send_common():
+                    return
                 if self.path.startswith("/unsteady/"):
                     unsteady._serve(self, unsteady.faults[self.path.rpartition("/")[2]])
                     return
                 file = root / self.path.lstrip("/")
-                if self.path == "/blank.html":
-                    self._send(b"<!doctype html><title>blank</title><link rel=icon href=data:,>", "text/html")
-                elif file.is_file() and ".." not in self.path:
-                    self._send(file.read_bytes(), "text/javascript" if file.suffix == ".js" else "text/plain")
+                if file.is_file() and ".." not in self.path:
+                    self.send_data(file.read_bytes(), content_type(file))
                 else:
                     self.send_error(404)
 
-            def _send(self, data: bytes, kind: str) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args: object) -> None:
-                pass  # a browser that hangs up is no news
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server = FileServer(Handler)
+        self.url, self.stop = self._server.url, self._server.stop
 
     def _serve(self, request: BaseHTTPRequestHandler, faults: Faults) -> None:
         wanted = request.headers.get("Range", "")

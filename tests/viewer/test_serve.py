@@ -249,6 +249,11 @@ def test_other_addresses_need_the_token() -> None:
             f"/scenes.json?{token}",
         ):
             assert ask(server, path, {"Host": own})[0] == 403, path
+        # Browsers ask for the icon of a refusal too, before or after they have the cookie.
+        for path in ("/icon.svg", "/favicon.ico"):
+            status, headers, _ = ask(server, path, {"Host": own})
+            assert (status, headers["content-type"]) == (200, "image/svg+xml"), path
+            assert ask(server, path, {"Host": "evil.example"})[0] == 403
         status, headers, _ = ask(server, f"/?scene=x&{token}", {"Host": own})
         assert status == 303 and headers["location"] == "/?scene=x"
         cookie = headers["set-cookie"]

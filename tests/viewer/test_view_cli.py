@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rendered_capture import small_scene
+from short_run import train_briefly
 
 from scenerep.cli.main import main
 from scenerep.geometry.cameras import camera_entry
@@ -74,19 +75,7 @@ def small_camera() -> dict:
 
 def test_a_run_is_shown_with_its_photographs(tmp_path: Path, synthetic_dir: Path) -> None:
     run = tmp_path / "run"
-    train = [
-        "train",
-        "splats",
-        "--data",
-        str(synthetic_dir),
-        "--out",
-        str(run),
-        "--steps",
-        "5",
-        "--max-gaussians",
-        "200",
-    ]
-    assert main(train) == 0
+    train_briefly(synthetic_dir, run, steps=5, most=200)
     with viewing(run) as said:
         page = told(said)
         assert [(s["name"], s["format"]) for s in page["scenes"]] == [("run", "ply")]

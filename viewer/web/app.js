@@ -21,12 +21,12 @@ export class App extends EventTarget {
     this.view = new Viewpoint();
     this.home = null; // where "reset" leads
     this.placed = false; // whether somebody chose a viewpoint
-    this.slots = [null, null]; // {name, scene, head, received, total, decodedMs, layers, firstMs, doneMs, abort}
+    this.slots = [null, null]; // {name, source, scene, head, layers, decodedMs, firstMs, doneMs, error, psnr, abort}
     this.cameras = []; // of the capture: {name, width, height, fx, fy, cx, cy, world_from_camera, photo}
     this.mode = "first"; // first | second | split | difference
     this.divider = 0.5;
     this.differenceGain = 8;
-    this.dpr = Math.min(devicePixelRatio || 1, 2);
+    this.photoSide = false; // whether a photograph is the right side
     this.coarse = 0; // index into COARSENESS while moving
     this.adaptive = true;
     this.frames = []; // ms of the last ones
@@ -57,7 +57,7 @@ export class App extends EventTarget {
     const began = performance.now();
     const abort = new AbortController();
     this.close(slot);
-    const entry = { name: source.name, source, scene: null, head: null, layers: 0, decodedMs: 0, firstMs: null, doneMs: null, abort };
+    const entry = { name: source.name, source, scene: null, head: null, layers: 0, decodedMs: 0, firstMs: null, doneMs: null, error: null, psnr: null, abort };
     this.emit("loading", { slot, entry });
     this.slots[slot] = entry;
     try {
@@ -95,6 +95,7 @@ export class App extends EventTarget {
       this.invalidate(true);
     } catch (error) {
       if (abort.signal.aborted) return; // closed, or another one opened
+      entry.error = error;
       if (!entry.scene) this.slots[slot] = this.slots[slot] === entry ? null : this.slots[slot];
       this.emit("failed", { slot, entry, error });
     }
@@ -113,7 +114,7 @@ export class App extends EventTarget {
   /** Shows a scene that is complete and sorted in the first slot: a training has a newer one. */
   replace(scene, { name, bytes }) {
     const before = this.slots[0];
-    const done = { firstMs: 0, doneMs: 0, layers: 1, decodedMs: 0 };
+    const done = { firstMs: 0, doneMs: 0, layers: 1, decodedMs: 0, error: null, psnr: null };
     const source = { received: bytes, close() {} };
     this.slots[0] = { name, source, scene, head: { ...scene.head, bytes }, abort: new AbortController(), ...done };
     if (before?.scene) this.renderer.removeScene(before.scene);
@@ -154,6 +155,11 @@ export class App extends EventTarget {
   }
 
   // --- viewpoint
+
+  /** Pixels of the picture for one of the page; it changes when the window goes to another screen. */
+  get dpr() {
+    return Math.min(devicePixelRatio || 1, 2);
+  }
 
   /** Size of the canvas in pixels when nothing moves. */
   size() {

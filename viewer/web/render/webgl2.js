@@ -5,8 +5,8 @@
  *   Pixels; viewFromWorld: 16 numbers by rows, OpenCV axes (x right, y down, z forward).
  */
 import { toBytes } from "./pixels.js";
-import { GpuScene } from "./scene.js";
 import { BLEND_SHADER, COVER_SHADER, DIFFERENCE_SHADER, DRAW_SHADER, NOTHING_SHADER, PROJECT_OUTPUTS, projectShader, RESOLVE_SHADER } from "./shaders.js";
+import { WebGl2Scene } from "./webgl2_scene.js";
 
 const GEOMETRY_UNIT = 0;
 const SH_UNIT = 1;
@@ -65,7 +65,7 @@ export class Renderer {
 
   /** @param {import("../load/load.js").SceneHead} head */
   createScene(head) {
-    const scene = new GpuScene(this.gl, head, () => this.onChange());
+    const scene = new WebGl2Scene(this.gl, head, () => this.onChange());
     this.scenes.add(scene);
     return scene;
   }
@@ -88,7 +88,7 @@ export class Renderer {
 
   /**
    * Draws to the canvas, by the orders that are there.
-   * @param {{scene: GpuScene, from?: number, to?: number}[]} parts Scenes, each between two shares of the width.
+   * @param {{scene: WebGl2Scene, from?: number, to?: number}[]} parts Scenes, each between two shares of the width.
    */
   frame(parts, camera) {
     const { gl } = this;
@@ -146,15 +146,15 @@ export class Renderer {
    */
   async capture(scene, { camera, mode = "exact", sort = "exact", float = false }) {
     const { gl } = this;
-    const { order } = await scene.sorter.ask(depthRow(camera), sort === "exact");
-    if (this.lost) throw new Error("the graphics context was lost; try again in a moment");
-    const shown = scene.order;
-    scene.setOrder(order);
     const { width, height } = camera;
     const limit = Math.min(gl.getParameter(gl.MAX_RENDERBUFFER_SIZE), gl.getParameter(gl.MAX_TEXTURE_SIZE));
     if (!(width >= 1 && height >= 1 && Math.max(width, height) <= limit)) throw new Error(`a picture of ${width} x ${height} is beyond this browser's ${limit} pixels a side`);
+    const { order } = await scene.sorter.ask(depthRow(camera), sort === "exact");
+    if (this.lost) throw new Error("the graphics context was lost; try again in a moment");
     const floats = mode === "exact" && this.floatFormat !== null;
-    const target = this.target(width, height, floats ? this.floatFormat : gl.RGBA8, "capture");
+    const target = this.target(width, height, floats ? this.floatFormat : gl.RGBA8, "capture"); // may throw: no order is changed yet
+    const shown = scene.order;
+    scene.setOrder(order);
     this.paint([{ scene }], camera, target.frame, floats ? null : this.background);
     const numbers = floats ? new Float32Array(4 * width * height) : new Uint8Array(4 * width * height);
     gl.readPixels(0, 0, width, height, gl.RGBA, floats ? gl.FLOAT : gl.UNSIGNED_BYTE, numbers);
