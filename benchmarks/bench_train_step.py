@@ -2,6 +2,9 @@
 
 python benchmarks/bench_train_step.py --size 640x360 --count 50000 --json
 
+What the timed steps allocate is counted, too: the kernels' buffers, page faults (fresh memory costs one per page), and,
+in twenty steps more, the most that Python and NumPy held at once.
+
 With --opensplat PATH, whole trainings of OpenSplat's program on the CPU are timed beside ours (see opensplat.py).
 """
 
@@ -10,9 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import tempfile
 import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +45,9 @@ def measure(width: int, height: int, count: int, iterations: int, threads: int) 
     target = Target(camera, truth, None, None)
     times: list[float] = []
     parts: dict[str, list[float]] = {}
-    for step in range(1, iterations + 11):
+    counted = _counts()
+
+    def run(step: int) -> None:
         # The rates of the very end: the scene, and with it the work, stays what it is.
         given = StepInput(
             step=step,
@@ -54,12 +62,18 @@ def measure(width: int, height: int, count: int, iterations: int, threads: int) 
             noise=1.0,
             statistics=True,
         )
-        begin = time.perf_counter()
         engine.step(given)
+
+    for step in range(1, iterations + 11):
+        if step == 11:
+            counted = _counts()
+        begin = time.perf_counter()
+        run(step)
         if step > 10:
             times.append(time.perf_counter() - begin)
             for name, seconds in engine.seconds.items():
                 parts.setdefault(name, []).append(seconds)
+    allocated = {name: now - counted[name] for name, now in _counts().items()}
     median = statistics.median(times)
     return {
         "size": f"{width}x{height}",
@@ -69,8 +83,34 @@ def measure(width: int, height: int, count: int, iterations: int, threads: int) 
         "iterations_per_second": round(1 / median, 1),
         "milliseconds": round(1e3 * median, 2),
         "parts_ms": {name: round(1e3 * statistics.median(p), 2) for name, p in parts.items()},
+        "buffers_allocated": allocated["buffers"],
+        "page_faults_per_iteration": round(allocated["faults"] / iterations, 2),
+        "python_peak_kilobytes": round(_python_peak(run, iterations + 11, 20) / 1000, 1),
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def _counts() -> dict[str, int]:
+    """Of this process so far: buffers that the kernels allocated, and pages that the system had to supply."""
+    from scenerep import native
+
+    return {
+        "buffers": native.native().allocations()[0],
+        "faults": resource.getrusage(resource.RUSAGE_SELF).ru_minflt,
+    }
+
+
+def _python_peak(run: Callable[[int], None], first: int, steps: int) -> int:
+    """Bytes that Python and NumPy held at once beyond what they held before, the most in any of the steps."""
+    tracemalloc.start()
+    most = 0
+    for step in range(first, first + steps):
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        run(step)
+        most = max(most, tracemalloc.get_traced_memory()[1] - held)
+    tracemalloc.stop()
+    return most
 
 
 def main() -> None:
