@@ -25,53 +25,64 @@ from typing import Any
 import numpy as np
 
 
-def measure(width: int, height: int, count: int, iterations: int, threads: int) -> dict[str, Any]:
-    import torch
-    from workloads import training_workload
+class TrainingStep:
+    """A scene, a picture and the trainer's engine; `run` takes one step."""
 
-    from scenerep import native
-    from scenerep.splats.config import SplatsConfig
-    from scenerep.splats.engine import NativeEngine, StepInput
-    from scenerep.splats.model import Model
-    from scenerep.splats.schedule import rates_at
-    from scenerep.splats.targets import Target
+    def __init__(self, width: int, height: int, count: int) -> None:
+        from workloads import training_workload
 
-    torch.set_num_threads(threads)
-    scene, camera = training_workload(count, width, height)
-    config = SplatsConfig(steps=1000)
-    model = Model(scene, count)
-    engine = NativeEngine(model, config, 0)
-    truth = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
-    target = Target(camera, truth, None, None)
-    times: list[float] = []
-    parts: dict[str, list[float]] = {}
-    counted = _counts()
+        from scenerep.splats.config import SplatsConfig
+        from scenerep.splats.engine import NativeEngine
+        from scenerep.splats.model import Model
+        from scenerep.splats.targets import Target
 
-    def run(step: int) -> None:
-        # The rates of the very end: the scene, and with it the work, stays what it is.
+        scene, self.camera = training_workload(count, width, height)
+        self.config = SplatsConfig(steps=1000)
+        self.engine = NativeEngine(Model(scene, count), self.config, 0)
+        truth = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
+        self.target = Target(self.camera, truth, None, None)
+
+    def run(self, step: int) -> None:
+        """Number `step`, 1 at the first."""
+        from scenerep.splats.engine import StepInput
+        from scenerep.splats.schedule import rates_at
+
         given = StepInput(
             step=step,
-            target=target,
-            camera=camera,
+            target=self.target,
+            camera=self.camera,
             background=np.zeros(3, np.float32),
             sh_degree=3,
-            rates=rates_at(config, 1.0, 1e-3),
+            # The rates of the very end: the scene, and with it the work, stays what it is.
+            rates=rates_at(self.config, 1.0, 1e-3),
             opacity_weight=0.01,
             scale_weight=0.01,
             depth_weight=0.0,
             noise=1.0,
             statistics=True,
         )
-        engine.step(given)
+        self.engine.step(given)
+
+
+def measure(width: int, height: int, count: int, iterations: int, threads: int) -> dict[str, Any]:
+    import torch
+
+    from scenerep import native
+
+    torch.set_num_threads(threads)
+    training = TrainingStep(width, height, count)
+    times: list[float] = []
+    parts: dict[str, list[float]] = {}
+    counted = _counts()
 
     for step in range(1, iterations + 11):
         if step == 11:
             counted = _counts()
         begin = time.perf_counter()
-        run(step)
+        training.run(step)
         if step > 10:
             times.append(time.perf_counter() - begin)
-            for name, seconds in engine.seconds.items():
+            for name, seconds in training.engine.seconds.items():
                 parts.setdefault(name, []).append(seconds)
     allocated = {name: now - counted[name] for name, now in _counts().items()}
     median = statistics.median(times)
@@ -85,7 +96,7 @@ def measure(width: int, height: int, count: int, iterations: int, threads: int) 
         "parts_ms": {name: round(1e3 * statistics.median(p), 2) for name, p in parts.items()},
         "buffers_allocated": allocated["buffers"],
         "page_faults_per_iteration": round(allocated["faults"] / iterations, 2),
-        "python_peak_kilobytes": round(_python_peak(run, iterations + 11, 20) / 1000, 1),
+        "python_peak_kilobytes": round(_python_peak(training.run, iterations + 11, 20) / 1000, 1),
         "load": round(os.getloadavg()[0], 2),
     }
 
