@@ -11,8 +11,8 @@ it. `cpu_ms` is CPU time per step: threads that spin instead of waiting make it 
 As root with control groups of version 1 mounted, rows with a quota follow: on the number of threads that the library
 takes by itself, and on twice that.
 
-All rows are measured in several rounds. Of each the round counts in which everybody else on the machine used the least
-CPU time, `others_cpus` (the other processes of this benchmark not included; Linux only).
+All rows are measured in several rounds. Of each the rounds count in which everybody else on the machine used the least
+CPU time, `others_cpus` (the other processes of this benchmark not included; Linux only), and of those the median.
 """
 
 from __future__ import annotations
@@ -83,11 +83,7 @@ def control_group(quota: float) -> Iterator[Path]:
         (group / "cpu.cfs_quota_us").write_text(str(round(1e5 * quota)))
         yield group
     finally:
-        for _ in range(50):  # a group goes once its last process has been reaped
-            with contextlib.suppress(OSError):
-                group.rmdir()
-                return
-            time.sleep(0.1)
+        group.rmdir()
 
 
 @dataclass(frozen=True)
@@ -129,14 +125,17 @@ def _machine_seconds() -> float | None:
 
 
 def least_disturbed(args: argparse.Namespace, cases: list[Case]) -> dict[Case, dict[str, Any]]:
-    """Of each case the round that others disturbed least."""
-    best: dict[Case, dict[str, Any]] = {}
+    """Of each case the median by rate of the rounds that others disturbed least."""
+    rounds: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for _ in range(args.rounds):
-        for case in cases:
-            found = run(args, case)
-            print(json.dumps(asdict(case) | found), file=sys.stderr, flush=True)
-            if case not in best or found.get("others_cpus", 0) < best[case].get("others_cpus", 0):
-                best[case] = found
+        for case, found in rounds.items():
+            found.append(run(args, case))
+            print(json.dumps(asdict(case) | found[-1]), file=sys.stderr, flush=True)
+    best = {}
+    for case, found in rounds.items():
+        least = min(r.get("others_cpus", 0) for r in found)
+        quiet = [r for r in found if r.get("others_cpus", 0) <= least + 0.05]
+        best[case] = sorted(quiet, key=lambda r: r["iterations_per_second"])[len(quiet) // 2]
     return best
 
 
@@ -172,9 +171,9 @@ def main() -> None:
 
     counts = sorted({1, usable_cpus()})
     beside = [Case(threads, busy) for threads in counts for busy in range(3)]
-    limited = (
-        [Case(t, quota=q) for q in QUOTAS for t in (0, 2 * math.ceil(q))] if os.access(_CONTROLLER, os.W_OK) else []
-    )
+    limited = []
+    if os.access(_CONTROLLER, os.W_OK):
+        limited = [Case(threads, quota=quota) for quota in QUOTAS for threads in (0, 2 * math.ceil(quota))]
     best = least_disturbed(args, beside + limited)
     tables = {
         "busy": [busy_row(case, best[case], best[Case(case.threads)]) for case in beside],
