@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-# Gaussians at 640x360, megapixels at 100 000 Gaussians, and both large. Sizes on the screen follow, so that pairs per pixel
-# stay near 70.
+# Gaussians at 640x360, megapixels at 100 000 Gaussians, and both large. Sizes on the screen follow, so that pairs per
+# pixel stay near 70.
 COUNTS = [(count, 640, 360) for count in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)]
 SIZES = [(100_000, 320, 180), (100_000, 1280, 720), (100_000, 1920, 1080), (100_000, 3840, 2160)]
 LARGE = [(3_000_000, 1920, 1080)]
