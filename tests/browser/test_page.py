@@ -368,6 +368,34 @@ def test_lost_context_comes_back(viewer: Page, tolerated: list[str]) -> None:
     assert viewer.screenshot() == shown
 
 
+_COUNT_WORK = """async () => {
+  const { WebGl2Scene } = await import("/render/webgl2_scene.js");
+  const work = (globalThis.work = { appended: [], together: 0 });
+  const { append } = WebGl2Scene.prototype;
+  const { port1, port2 } = new MessageChannel();
+  let inThisTask = 0;
+  port1.onmessage = () => (inThisTask = 0);
+  WebGl2Scene.prototype.append = function (chunk) {
+    if (inThisTask++ > 0) work.together++;
+    work.appended.push(chunk.count);
+    append.call(this, chunk);
+    port2.postMessage(null); // comes in the next task
+  };
+}"""
+
+
+def test_large_scenes_are_taken_in_small_tasks(page: Page, site: Site) -> None:
+    """No task of the page's thread holds more than one piece of 16,384 splats."""
+    write_scene(surfaces(50_000, degree=0), site.files / "large.srz")
+    open_viewer(page, f"{site.url}/index.html")
+    page.evaluate(_COUNT_WORK)
+    page.evaluate("() => scenerep.open('files/large.srz')")
+    ready(page)
+    work = page.evaluate("() => work")
+    assert sorted(work["appended"]) == [50_000 - 3 * 16384, 16384, 16384, 16384]
+    assert work["together"] == 0
+
+
 # --- other pages, other users
 
 

@@ -29,6 +29,8 @@ class Faults:
     """From this request on, the file is another one."""
     wrong_range: bool = False
     """Answer a range with bytes from the front."""
+    limit: int | None = None
+    """What stands from this byte of the file on is held back until the limit is raised."""
     asked: list[str] = field(default_factory=list)
     """The Range header of each request so far; empty without."""
     sent: int = 0
@@ -49,7 +51,7 @@ class UnsteadyServer:
                 if self.path.startswith("/unsteady/"):
                     unsteady._serve(self, unsteady.faults[self.path.rpartition("/")[2]])
                     return
-                file = root / self.path.lstrip("/")
+                file = root / self.path.partition("?")[0].lstrip("/")
                 if file.is_file() and ".." not in self.path:
                     self.send_data(file.read_bytes(), content_type(file))
                 else:
@@ -91,9 +93,16 @@ class UnsteadyServer:
         limit = faults.break_after.pop(0) if faults.break_after else None
         body = data[start:stop] if limit is None else data[start : min(stop, start + limit)]
         try:
-            for at in range(0, len(body), 4096):
-                piece = body[at : at + 4096]
+            at = 0
+            while at < len(body):
+                free = 4096 if faults.limit is None else min(4096, faults.limit - start - at)
+                if free <= 0:
+                    request.wfile.flush()
+                    time.sleep(0.01)
+                    continue
+                piece = body[at : at + free]
                 request.wfile.write(piece)
+                at += len(piece)
                 faults.sent += len(piece)
                 if faults.bytes_a_second:
                     time.sleep(len(piece) / faults.bytes_a_second)

@@ -10,19 +10,21 @@ export class WebGl2Scene extends Scene {
   /**
    * @param {WebGL2RenderingContext} gl
    * @param {import("../load/load.js").SceneHead} head
-   * @param {() => void} onOrder Called when there is a new order to draw by.
+   * @param {{onOrder: () => void, turn: () => Promise<void>}} options onOrder: there is a new order to draw by. turn: resolves
+   *   when the GPU takes megabytes without making the page wait.
    */
-  constructor(gl, head, onOrder = () => {}) {
+  constructor(gl, head, { onOrder, turn }) {
     super(head);
     this.gl = gl;
     this.order = null;
     this.drawn = 0;
     this.sortMs = 0;
-    this.onOrder = onOrder;
-    this.sorter = new Sorter(head.count, (order, { milliseconds }) => {
+    this.sorter = new Sorter(head.count, async (order, { milliseconds }) => {
+      await turn();
+      if (!this.indices) return; // closed by now
       this.setOrder(order);
       this.sortMs = milliseconds;
-      this.onOrder();
+      onOrder();
     });
     this.allocate();
   }
@@ -61,7 +63,7 @@ export class WebGl2Scene extends Scene {
     this.indices = gl.createBuffer();
     this.projected = gl.createBuffer();
     this.capacity = 0;
-    if (gl.getError() === gl.OUT_OF_MEMORY) throw new Error(`the GPU has no room for ${head.count} splats`);
+    this.checked = false; // whether there was room: asking at once would wait for the GPU
   }
 
   /** Adds a chunk of splats; they are drawn from the next order on. */
@@ -72,6 +74,8 @@ export class WebGl2Scene extends Scene {
 
   upload(chunk, first) {
     const { gl } = this;
+    if (!this.checked && gl.getError() === gl.OUT_OF_MEMORY) throw new Error(`the GPU has no room for ${this.head.count} splats`);
+    this.checked = true;
     this.fill(this.geometry, GEOMETRY, gl.RGBA, gl.FLOAT, geometryOf(chunk), first, chunk.count);
     if (!this.sh) return;
     const padded = paddedSh(chunk, this.shWidth, 4 * this.shTexels);
@@ -132,6 +136,7 @@ export class WebGl2Scene extends Scene {
     this.sorter.dispose();
     [this.geometry, this.sh].forEach((texture) => texture && gl.deleteTexture(texture));
     [this.indices, this.projected].forEach((buffer) => gl.deleteBuffer(buffer));
+    this.indices = null;
     super.dispose();
   }
 }
