@@ -38,60 +38,87 @@ int value_class(const ComponentSetup& s, int32_t v) {
 
 namespace {
 
-// Offers j to the list of i's neighbours, which is sorted by (distance, index).
-void offer(std::array<int32_t, kNeighbours>& list, std::array<int64_t, kNeighbours>& distances, int32_t j, int64_t d) {
-  int at = kNeighbours;
-  while (at > 0 && (list[static_cast<size_t>(at - 1)] < 0 || d < distances[static_cast<size_t>(at - 1)] ||
-                    (d == distances[static_cast<size_t>(at - 1)] && j < list[static_cast<size_t>(at - 1)])))
-    at--;
-  // The second curve offers again what the first one did.
-  if (at == kNeighbours || (at > 0 && list[static_cast<size_t>(at - 1)] == j)) return;
-  for (int m = kNeighbours - 1; m > at; m--) {
-    list[static_cast<size_t>(m)] = list[static_cast<size_t>(m - 1)];
-    distances[static_cast<size_t>(m)] = distances[static_cast<size_t>(m - 1)];
+struct CurvePoint {
+  Point point;
+  int32_t index;
+};
+
+// The nearest points known before: squared distance (below 2^42) and index in one number, ascending.
+using Nearest = std::array<uint64_t, kNeighbours>;
+constexpr uint64_t kNobody = ~0ull;
+constexpr int kIndexBits = 22;
+
+void offer(Nearest& nearest, uint64_t key) {
+  for (uint64_t& kept : nearest) {
+    const uint64_t larger = std::max(kept, key);
+    kept = std::min(kept, key);
+    key = larger;
   }
-  list[static_cast<size_t>(at)] = j;
-  distances[static_cast<size_t>(at)] = d;
+}
+
+// Indices 0 .. n - 1 by the code of each, then by index: a radix sort of 11 bits at a time.
+void sort_by_code(std::vector<std::pair<uint64_t, int32_t>>& items, int bits) {
+  constexpr int kDigit = 11;
+  std::vector<std::pair<uint64_t, int32_t>> other(items.size());
+  std::vector<size_t> starts;
+  for (int shift = 0; shift < bits; shift += kDigit) {
+    const auto digit = [shift](uint64_t code) { return static_cast<size_t>(code >> shift & ((1u << kDigit) - 1)); };
+    starts.assign((1u << kDigit) + 1, 0);
+    for (const auto& item : items) starts[digit(item.first) + 1]++;
+    for (size_t i = 1; i < starts.size(); i++) starts[i] += starts[i - 1];
+    for (const auto& item : items) other[starts[digit(item.first)]++] = item;
+    std::swap(items, other);
+  }
 }
 
 }  // namespace
 
 void find_neighbours(Cell& cell, int64_t begin, int64_t end) {
-  struct Entry {
-    uint64_t code;
-    int32_t index;
-    Point point;
-  };
   const size_t n = static_cast<size_t>(end);
-  std::vector<Entry> curve(n);
-  std::vector<std::array<int64_t, kNeighbours>> distances(n - static_cast<size_t>(begin));
-  for (int64_t i = begin; i < end; i++) cell.neighbours[static_cast<size_t>(i)].fill(-1);
+  std::vector<std::pair<uint64_t, int32_t>> order(n);
+  std::vector<CurvePoint> curve(n);
+  std::vector<Nearest> found(n), nearest(n);
+  std::fill(nearest.begin(), nearest.end(), Nearest{kNobody, kNobody, kNobody});
   // A third of the grid: on the two curves, no border between large octree nodes is in the same place.
   for (const int32_t shift : {0, (1 << cell.depth) / 3}) {
     for (size_t i = 0; i < n; i++) {
       const Point p = from_morton(cell.codes[i]);
-      curve[i] = {morton(p[0] + shift, p[1] + shift, p[2] + shift), static_cast<int32_t>(i), p};
+      order[i] = {shift ? morton(p[0] + shift, p[1] + shift, p[2] + shift) : cell.codes[i], static_cast<int32_t>(i)};
     }
-    std::sort(curve.begin(), curve.end(), [](const Entry& a, const Entry& b) {
-      return a.code < b.code || (a.code == b.code && a.index < b.index);
-    });
+    // The first layer comes along the curve.
+    if (shift || begin) sort_by_code(order, 3 * (cell.depth + 1));
+    for (size_t k = 0; k < n; k++) curve[k] = {from_morton(cell.codes[static_cast<size_t>(order[k].second)]), order[k].second};
+    std::fill(found.begin(), found.end(), Nearest{kNobody, kNobody, kNobody});
     for (size_t k = 0; k < n; k++) {
-      const Entry& here = curve[k];
-      if (here.index < begin) continue;
-      const size_t last = std::min(n, k + kReach + 1);
-      for (size_t at = k < kReach ? 0 : k - kReach; at < last; at++) {
-        const Entry& there = curve[at];
-        if (there.index >= here.index) continue;
-        int64_t d = 0;
+      const CurvePoint here = curve[k];
+      for (size_t at = k + 1; at < std::min(n, k + kReach + 1); at++) {
+        const CurvePoint& there = curve[at];
+        // The later of the two may have the other for a neighbour.
+        const bool later = here.index > there.index;
+        if (std::max(here.index, there.index) < begin) continue;
+        uint64_t d = 0;
         for (size_t axis = 0; axis < 3; axis++) {
           const int64_t difference = here.point[axis] - there.point[axis];
-          d += difference * difference;
+          d += static_cast<uint64_t>(difference * difference);
         }
-        offer(cell.neighbours[static_cast<size_t>(here.index)], distances[static_cast<size_t>(here.index - begin)],
-              there.index, d);
+        offer(found[later ? k : at], d << kIndexBits | static_cast<uint64_t>(later ? there.index : here.index));
+      }
+    }
+    for (size_t k = 0; k < n; k++) {
+      if (curve[k].index < begin) continue;
+      Nearest& kept = nearest[static_cast<size_t>(curve[k].index)];
+      for (uint64_t key : found[k]) {
+        // The second curve offers again what the first one did.
+        const bool again = key == kept[0] || key == kept[1] || key == kept[2];
+        offer(kept, again ? kNobody : key);
       }
     }
   }
+  for (size_t i = static_cast<size_t>(begin); i < n; i++)
+    for (size_t m = 0; m < kNeighbours; m++) {
+      const uint64_t key = nearest[i][m];
+      cell.neighbours[i][m] = key == kNobody ? -1 : static_cast<int32_t>(key & ((1u << kIndexBits) - 1));
+    }
 }
 
 struct AttributeModels {
@@ -110,17 +137,22 @@ AttributeCoder::AttributeCoder(Cell& cell)
   for (int c = 7; c < kBase; c++)
     models_->surface.emplace_back(std::array<int, 3>{kSigned * kSigned, kMagnitudes * 4, 16 * 16});
   for (int c = kBase; c < cell.components; c++)
-    models_->sh.emplace_back(std::array<int, 2>{13, kMagnitudes * 16});
+    models_->sh.emplace_back(std::array<int, 2>{(kMagnitudes + 1) * kSigned, kMagnitudes * 16});
   for (int b = 0; b < cell.bands; b++) models_->present.emplace_back(std::array<int, 3>{16 * 2, 16 * 2, 16 * 4}, 1);
 }
 AttributeCoder::~AttributeCoder() { delete models_; }
 
 namespace {
 
+// What the neighbours say of a component.
 struct Prediction {
   int32_t mean;
-  int error_class;   // 0 .. 11 by the residuals of the neighbours; 12: no neighbours
-  int spread_class;  // of the neighbours' values
+  int spread_class;  // of their values
+  int count;
+};
+struct ShPrediction {
+  int level_class;      // of the sum of their values, made up to three
+  int magnitude_class;  // 0 .. 11, of 3 / 2 of their mean magnitude; 12: no neighbours
   int count;
 };
 
@@ -133,46 +165,45 @@ int32_t rounded_mean(int32_t sum, int m) {
   return static_cast<int32_t>((static_cast<uint64_t>(x) * 0xaaaaaaabu) >> 34) - static_cast<int32_t>(kShift);
 }
 
-Prediction predict(const Cell& cell, int64_t i, int c, bool predicted) {
-  const auto& nb = cell.neighbours[static_cast<size_t>(i)];
-  if (nb[0] < 0) return {0, 12, 0, 0};
-  const std::vector<int32_t>&values = cell.values[static_cast<size_t>(c)], &residuals = cell.residuals[static_cast<size_t>(c)];
+Prediction predict(const std::array<int32_t, kNeighbours>& near, const int32_t* values) {
+  if (near[0] < 0) return {0, 0, 0};
   int32_t sum = 0, low = INT32_MAX, high = INT32_MIN;
-  uint32_t errors = 0;  // below 3 * 2^25
   int m = 0;
-  for (; m < kNeighbours && nb[static_cast<size_t>(m)] >= 0; m++) {
-    const size_t at = static_cast<size_t>(nb[static_cast<size_t>(m)]);
-    const int32_t v = values[at];
+  for (; m < kNeighbours && near[static_cast<size_t>(m)] >= 0; m++) {
+    const int32_t v = values[near[static_cast<size_t>(m)]];
     sum += v;
-    errors += static_cast<uint32_t>(residuals[at]);
     low = std::min(low, v);
     high = std::max(high, v);
   }
-  // 3 / 2 of the mean error.
-  const uint32_t error = m == 1 ? (3 * errors) >> 1 : m == 2 ? (3 * errors) >> 2 : errors >> 1;
-  return {predicted ? rounded_mean(sum, m) : 0, magnitude_class(static_cast<int32_t>(std::min(error, 1u << 20))),
-          magnitude_class(std::min(high - low, 1 << 20)), m};
+  return {rounded_mean(sum, m), magnitude_class(high - low), m};
+}
+
+ShPrediction predict_sh(const std::array<int32_t, kNeighbours>& near, const int32_t* values) {
+  if (near[0] < 0) return {signed_class(0), kMagnitudes, 0};
+  int32_t sum = 0;
+  int32_t magnitudes = 0;
+  int m = 0;
+  for (; m < kNeighbours && near[static_cast<size_t>(m)] >= 0; m++) {
+    const int32_t v = values[near[static_cast<size_t>(m)]];
+    sum += v;
+    magnitudes += std::abs(v);
+  }
+  if (m == 3) return {signed_class(sum), magnitude_class(magnitudes >> 1), m};
+  // 3 * 2^25 at most.
+  return {signed_class(m == 2 ? (3 * sum) >> 1 : 3 * sum), magnitude_class((3 * magnitudes) >> m), m};
 }
 
 }  // namespace
 
 void AttributeCoder::choose_setups() {
-  const int64_t n = cell_.size();
-  for (int c = 0; c < cell_.components; c++) {
-    std::vector<int32_t> column = cell_.values[static_cast<size_t>(c)];
-    double with = 0, without = 0;
-    for (int64_t i = 0; i < n; i++) {
-      const int32_t v = column[static_cast<size_t>(i)];
-      with += std::log2(1.0 + std::abs(v - predict(cell_, i, c, true).mean));
-      without += std::log2(1.0 + std::abs(v));
-    }
-    ComponentSetup& s = setups_[static_cast<size_t>(c)];
-    s.predicted = c < kBase || with <= without;
-    if (c >= kBase || n == 0) continue;
+  const size_t n = cell_.codes.size();
+  for (size_t c = 0; c < kBase && n > 0; c++) {
     // Classes over the middle 98 % of the values.
+    std::vector<int32_t> column = cell_.values[c];
     std::sort(column.begin(), column.end());
-    s.base = column[static_cast<size_t>(n / 100)];
-    const int32_t range = column[static_cast<size_t>(n - 1 - n / 100)] - s.base;
+    ComponentSetup& s = setups_[c];
+    s.base = column[n / 100];
+    const int32_t range = column[n - 1 - n / 100] - s.base;
     s.shift = 0;
     while (range >> s.shift > 15) s.shift++;
   }
@@ -189,10 +220,8 @@ void AttributeCoder::code_setups(Coder& coder, int from, int to) {
     }
     return read;
   };
-  for (int c = from; c < to; c++) {
+  for (int c = from; c < std::min(to, kBase); c++) {
     ComponentSetup& s = setups_[static_cast<size_t>(c)];
-    s.predicted = raw(s.predicted, 1);
-    if (c >= kBase) continue;
     s.base = static_cast<int32_t>(raw(static_cast<uint32_t>(s.base + kValueLimit), 25)) - kValueLimit;
     s.shift = static_cast<int>(raw(static_cast<uint32_t>(s.shift), 5));
   }
@@ -216,27 +245,47 @@ void AttributeCoder::code_present(Coder& coder, int band, int64_t begin, int64_t
   }
 }
 
-// One component of the Gaussians begin .. end; `contexts(i, prediction)` gives those of Gaussian i and is followed by
-// `contexts.coded(i, residual)`.
+void AttributeCoder::check(int32_t value) {
+  if (value >= kValueLimit || value <= -kValueLimit) throw CodingError("an attribute beyond 24 bits");
+}
+
+// A component of the Gaussians begin .. end, as its distance from what the neighbours say. `contexts(i, prediction)`
+// gives those of Gaussian i and is followed by `contexts.coded(i, residual)`.
 template <class Coder, class Model, class Contexts>
 void AttributeCoder::code_component(Coder& coder, Model& model, int c, int64_t begin, int64_t end, float* bits,
                                     Contexts contexts) {
-  const bool predicted = setups_[static_cast<size_t>(c)].predicted;
-  const int cost_at = c < 3 ? 1 : c < 6 ? 2 : c < 7 ? 3 : c < kBase ? 4 : c < 19 ? 5 : c < 34 ? 6 : 7;
+  const int cost_at = c < 3 ? 1 : c < 6 ? 2 : c < 7 ? 3 : 4;
   int32_t* values = cell_.values[static_cast<size_t>(c)].data();
-  int32_t* residuals = cell_.residuals[static_cast<size_t>(c)].data();
   for (int64_t i = begin; i < end; i++) {
-    if (contexts.skips(i)) continue;
-    const Prediction p = predict(cell_, i, c, predicted);
+    const Prediction p = predict(cell_.neighbours[static_cast<size_t>(i)], values);
     const int32_t r = model.code(coder, contexts(i, p), Coder::kDecodes ? 0 : values[i] - p.mean);
-    if constexpr (Coder::kDecodes) {
-      values[i] = p.mean + r;
-      if (values[i] >= kValueLimit || values[i] <= -kValueLimit) throw CodingError("an attribute beyond 24 bits");
-    }
-    residuals[i] = std::abs(r);
+    if constexpr (Coder::kDecodes) check(values[i] = p.mean + r);
     contexts.coded(i, r);
     const float cost = coder.take_cost();
     if (bits) bits[i * kCosts + cost_at] += cost;
+  }
+}
+
+// A component of an SH band, itself, for the Gaussians that have the band. `totals`: magnitudes of the band's components
+// up to here.
+template <class Coder>
+void AttributeCoder::code_sh(Coder& coder, int band, int c, int64_t begin, int64_t end, float* bits,
+                             std::vector<int32_t>& totals) {
+  IntegerModel<2>& model = models_->sh[static_cast<size_t>(c - kBase)];
+  const uint8_t* present = cell_.present[static_cast<size_t>(band - 1)].data();
+  const int32_t* opacities = cell_.values[6].data();
+  int32_t* values = cell_.values[static_cast<size_t>(c)].data();
+  for (int64_t i = begin; i < end; i++) {
+    if (!present[i]) continue;
+    const ShPrediction p = predict_sh(cell_.neighbours[static_cast<size_t>(i)], values);
+    int32_t& total = totals[static_cast<size_t>(i - begin)];
+    const int opacity = value_class(setups_[6], opacities[i]) / 4;
+    values[i] = model.code(coder, {p.magnitude_class * kSigned + p.level_class, magnitude_class(total) * 16 + p.count * 4 + opacity},
+                           values[i]);
+    if constexpr (Coder::kDecodes) check(values[i]);
+    total = std::min(total + std::abs(values[i]), 1 << 20);
+    const float cost = coder.take_cost();
+    if (bits) bits[i * kCosts + 4 + band] += cost;
   }
 }
 
@@ -264,7 +313,6 @@ struct ShapeContexts {
   Errors& errors;
   int c;
 
-  bool skips(int64_t) const { return false; }
   std::array<int, 4> operator()(int64_t i, const Prediction& p) const {
     const int r = c % 3;
     const size_t k = static_cast<size_t>(i - known.begin);
@@ -284,7 +332,6 @@ struct ShapeContexts {
 struct OpacityContexts {
   Known known;
 
-  bool skips(int64_t) const { return false; }
   std::array<int, 3> operator()(int64_t i, const Prediction& p) const {
     return {known.mean_cls(6, p) * 4 + p.count, known.cls(0, i) * 4 + known.layer(i), known.cls(1, i) * 16 + known.cls(2, i)};
   }
@@ -296,27 +343,12 @@ struct ColourContexts {
   Errors& errors;
   int c;
 
-  bool skips(int64_t) const { return false; }
   std::array<int, 3> operator()(int64_t i, const Prediction& p) const {
     const size_t k = static_cast<size_t>(i - known.begin);
     const int before = c == 7 ? known.cls(0, i) : signed_class(errors[0][k]) * kSigned + signed_class(errors[1][k]);
     return {before, p.spread_class * 4 + p.count, known.mean_cls(c, p) * 16 + known.cls(6, i)};
   }
   void coded(int64_t i, int32_t r) const { errors[static_cast<size_t>(c - 7)][static_cast<size_t>(i - known.begin)] = r; }
-};
-
-struct ShContexts {
-  Known known;
-  const std::vector<uint8_t>& present;
-  std::vector<int32_t>& total;  // magnitudes of the band's components up to here
-  int c;
-
-  bool skips(int64_t i) const { return !present[static_cast<size_t>(i)]; }
-  std::array<int, 2> operator()(int64_t i, const Prediction& p) const {
-    const int so_far = magnitude_class(std::min(total[static_cast<size_t>(i - known.begin)], 1 << 20));
-    return {p.error_class, so_far * 16 + p.count * 4 + known.cls(6, i) / 4};
-  }
-  void coded(int64_t i, int32_t) const { total[static_cast<size_t>(i - known.begin)] += std::abs(known.value(c, i)); }
 };
 
 }  // namespace
@@ -344,10 +376,8 @@ void AttributeCoder::code(Coder& coder, int stream, int64_t begin, int64_t end, 
   }
   const int band = stream - 3;
   code_present(coder, band, begin, end, bits);
-  std::vector<int32_t> total(n);
-  for (int c = from; c < to; c++)
-    code_component(coder, models_->sh[static_cast<size_t>(c - kBase)], c, begin, end, bits,
-                   ShContexts{known, cell_.present[static_cast<size_t>(band - 1)], total, c});
+  std::vector<int32_t> totals(n);
+  for (int c = from; c < to; c++) code_sh(coder, band, c, begin, end, bits, totals);
 }
 
 template void AttributeCoder::code(RangeEncoder&, int, int64_t, int64_t, bool, float*);

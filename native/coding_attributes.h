@@ -22,7 +22,6 @@ struct Cell {
   std::vector<uint64_t> codes;
   // By component: a stream is coded one component after the other, so that few models and columns are in use at a time.
   std::vector<std::vector<int32_t>> values;     // [components][n]
-  std::vector<std::vector<int32_t>> residuals;  // their magnitudes, likewise
   std::vector<std::vector<uint8_t>> present;    // [bands][n]: whether the SH band has values
   std::vector<std::array<int32_t, kNeighbours>> neighbours;  // -1: none
   std::vector<uint8_t> layer;
@@ -36,9 +35,8 @@ void find_neighbours(Cell& cell, int64_t begin, int64_t end);
 
 struct AttributeModels;
 
-// What the decoder is told about a component: whether it is predicted, and how its values fall into 16 classes.
+// What the decoder is told about the first ten components: how their values fall into 16 classes.
 struct ComponentSetup {
-  bool predicted = true;
   int32_t base = 0;
   int shift = 0;
 };
@@ -47,7 +45,7 @@ class AttributeCoder {
  public:
   explicit AttributeCoder(Cell& cell);
   ~AttributeCoder();
-  // Encoder: chooses the setups by the values of the whole cell, whose neighbours are known.
+  // Encoder: chooses the setups by the values of the whole cell.
   void choose_setups();
   // Codes one stream (1 to 6) of the Gaussians begin .. end. The costs are added to `bits` [n, kCosts], if not null.
   template <class Coder>
@@ -58,6 +56,9 @@ class AttributeCoder {
   void code_setups(Coder& coder, int from, int to);
   template <class Coder>
   void code_present(Coder& coder, int band, int64_t begin, int64_t end, float* bits);
+  static void check(int32_t value);
+  template <class Coder>
+  void code_sh(Coder& coder, int band, int c, int64_t begin, int64_t end, float* bits, std::vector<int32_t>& totals);
   template <class Coder, class Model, class Contexts>
   void code_component(Coder& coder, Model& model, int c, int64_t begin, int64_t end, float* bits, Contexts contexts);
 

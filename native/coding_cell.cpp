@@ -16,10 +16,8 @@ void merge_layer(const Cell& cell, std::vector<int32_t>& order, int64_t begin, i
 
 void resize(Cell& cell, size_t n) {
   cell.values.resize(static_cast<size_t>(cell.components));
-  cell.residuals.resize(static_cast<size_t>(cell.components));
   cell.present.resize(static_cast<size_t>(cell.bands));
   for (auto& column : cell.values) column.resize(n);
-  for (auto& column : cell.residuals) column.resize(n);
   for (auto& column : cell.present) column.resize(n);
 }
 

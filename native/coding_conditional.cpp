@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "coding_model.h"
+#include "coding_integer.h"
 #include "module.h"
 
 namespace scenerep {

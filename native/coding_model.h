@@ -88,56 +88,6 @@ int code_mixed(Coder& coder, const std::array<Slot*, J>& slots, Weights<J>& weig
   return bit;
 }
 
-// A signed integer of up to 24 bits by J contexts: zero?, sign, exponent (unary), mantissa from the top.
-// Bits with a node of their own: the exponent up to 7, the mantissa of exponents 1 to 3, and the first two mantissa
-// bits of larger ones; the bits below those are equally likely.
-template <int J>
-class IntegerModel {
- public:
-  static constexpr int kNodes = 33;
-
-  explicit IntegerModel(const std::array<int, J>& contexts) : weights_(kNodes) {
-    for (int j = 0; j < J; j++) slots_[j].resize(static_cast<size_t>(contexts[j]) * kNodes);
-  }
-
-  template <class Coder>
-  int code(Coder& coder, const std::array<int, J>& context, int value) {
-    std::array<Slot*, J> base;
-    for (int j = 0; j < J; j++) base[j] = &slots_[j][static_cast<size_t>(context[j]) * kNodes];
-    auto bit = [&](int node, int b) {
-      std::array<Slot*, J> at;
-      for (int j = 0; j < J; j++) at[j] = base[j] + node;
-      return code_mixed<J>(coder, at, weights_[node], b);
-    };
-    if (!bit(0, value != 0)) return 0;
-    const int negative = bit(1, value < 0);
-    const int magnitude = value < 0 ? -value : value;
-    const int bits = Coder::kDecodes ? 0 : 31 - __builtin_clz(static_cast<unsigned>(magnitude));
-    int e = 0;
-    while (bit(2 + (e < 7 ? e : 7), bits > e)) {
-      if (++e > 24) throw CodingError("an integer has more than 24 bits");
-    }
-    int m = 1;
-    for (int k = e; k-- > 0;) {
-      const int below = e - 1 - k;  // mantissa bits known so far
-      const int b = (magnitude >> k) & 1;
-      if (e <= 3) {
-        // Tree of 2^e - 1 nodes at 10, 11 and 14.
-        m = m << 1 | bit((e == 1 ? 10 : e == 2 ? 11 : 14) + m - 1, b);
-      } else if (below < 2) {
-        m = m << 1 | bit(21 + 3 * ((e < 7 ? e : 7) - 4) + m - 1, b);
-      } else {
-        m = m << 1 | static_cast<int>(coder.raw(static_cast<uint32_t>(b), 1));
-      }
-    }
-    return negative ? -m : m;
-  }
-
- private:
-  std::array<std::vector<Slot>, J> slots_;
-  std::vector<Weights<J>> weights_;
-};
-
 // A single bit by J contexts.
 template <int J>
 class BitModel {

@@ -2,31 +2,6 @@
 
 namespace scenerep {
 
-void CodeSet::clear(size_t expected) {
-  size_t size = 64;
-  while (size < 2 * expected) size *= 2;
-  table_.assign(size, kEmpty);
-  mask_ = size - 1;
-  count_ = 0;
-}
-
-void CodeSet::insert(uint64_t code) {
-  if (2 * (count_ + 1) > table_.size()) {
-    std::vector<uint64_t> old = std::move(table_);
-    clear(old.size());
-    for (uint64_t entry : old)
-      if (entry != kEmpty) insert(entry);
-  }
-  for (size_t i = hash(code) & mask_;; i = (i + 1) & mask_) {
-    if (table_[i] == code) return;
-    if (table_[i] == kEmpty) {
-      table_[i] = code;
-      count_++;
-      return;
-    }
-  }
-}
-
 namespace {
 
 struct Node {
@@ -35,7 +10,31 @@ struct Node {
   int64_t lower_begin, lower_end;
   uint8_t siblings;    // occupied children of the parent
   bool multiple;       // known to hold two points or more
+  int32_t parent;      // in the level above
 };
+
+// What the next level has to know of a node: which nodes of its level touch it, and its children.
+struct Links {
+  std::array<int32_t, 6> faces;  // -x, +x, -y, +y, -z, +z; -1: none
+  int32_t first = 0;             // child, in the next level
+  uint8_t occupied = 0;          // bits of the children
+
+  // The child c, if it is there.
+  int32_t child(int c) const { return occupied >> c & 1 ? first + __builtin_popcount(occupied & ((1u << c) - 1)) : -1; }
+};
+
+// The nodes that touch child c of a node.
+std::array<int32_t, 6> faces_of(const std::vector<Links>& above, int32_t parent, int c) {
+  const Links& own = above[static_cast<size_t>(parent)];
+  std::array<int32_t, 6> faces;
+  for (int f = 0; f < 6; f++) {
+    const int mask = 4 >> f / 2;
+    const bool within = !(c & mask) == (f % 2);
+    const int32_t other = within ? parent : own.faces[static_cast<size_t>(f)];
+    faces[static_cast<size_t>(f)] = other < 0 ? -1 : above[static_cast<size_t>(other)].child(c ^ mask);
+  }
+  return faces;
+}
 
 int capped(int64_t n, int most) { return n < most ? static_cast<int>(n) : most; }
 
@@ -45,7 +44,7 @@ template <class Coder>
 void code_octree(Coder& coder, OctreeModels& models, int depth, const std::vector<uint64_t>& lower, int64_t count,
                  std::vector<uint64_t>& codes, float* bits) {
   std::vector<Node> nodes, next;
-  CodeSet here, below;
+  std::vector<Links> links, above;
   std::vector<uint64_t> decoded;
   // Cost of a node is shared by its points: differences now, summed up at the end.
   std::vector<double> change(bits && !Coder::kDecodes ? static_cast<size_t>(count) + 1 : 0);
@@ -62,28 +61,20 @@ void code_octree(Coder& coder, OctreeModels& models, int depth, const std::vecto
       decoded.insert(decoded.end(), static_cast<size_t>(times), code);
     }
   };
-  if (count > 0) nodes.push_back({0, 0, count, 0, static_cast<int64_t>(lower.size()), 1, count > 1});
-  here.clear(1);
-  here.insert(0);
+  if (count > 0) nodes.push_back({0, 0, count, 0, static_cast<int64_t>(lower.size()), 1, count > 1, -1});
   for (int level = 0; level <= depth; level++) {
     const int shift = 3 * (depth - level);
-    const int32_t side = 1 << level;
     next.clear();
-    below.clear(std::min<size_t>(8 * nodes.size(), static_cast<size_t>(count)));
-    for (Node& node : nodes) {
-      const Point at = from_morton(node.code);
-      // Face neighbours: -x, +x, -y, +y, -z, +z.
-      bool face[6];
-      uint64_t face_code[6];
+    links.assign(nodes.size(), {});
+    for (size_t number = 0; number < nodes.size(); number++) {
+      const Node node = nodes[number];
+      Links& link = links[number];
+      if (node.parent < 0)
+        link.faces.fill(-1);
+      else
+        link.faces = faces_of(above, node.parent, static_cast<int>(node.code & 7));
       int faces = 0;
-      for (int f = 0; f < 6; f++) {
-        Point p = at;
-        p[f / 2] += f % 2 ? 1 : -1;
-        const bool inside = p[f / 2] >= 0 && p[f / 2] < side;
-        face_code[f] = inside ? morton(p[0], p[1], p[2]) : 0;
-        face[f] = inside && here.contains(face_code[f]);
-        faces += face[f];
-      }
+      for (int32_t face : link.faces) faces += face >= 0;
       const int64_t known = node.lower_end - node.lower_begin;
       const int known_class = capped(known, 3);
       if (!node.multiple) {
@@ -130,9 +121,11 @@ void code_octree(Coder& coder, OctreeModels& models, int depth, const std::vecto
             const bool high = c & mask;
             const int f = 2 * axis + high;
             int state = 0;
-            if (face[f]) {
+            const int32_t face = link.faces[static_cast<size_t>(f)];
+            if (face >= 0) {
               state = 1;
-              if (!high && below.contains(face_code[f] << 3 | static_cast<uint64_t>(c | mask))) state = 2;
+              // Nodes on the lower side are coded already.
+              if (!high && links[static_cast<size_t>(face)].occupied >> (c | mask) & 1) state = 2;
             }
             outside = 3 * outside + state;
             if (high) inside += occupied >> (c ^ mask) & 1;
@@ -146,23 +139,24 @@ void code_octree(Coder& coder, OctreeModels& models, int depth, const std::vecto
           bit = 1;
         }
         if (bit) {
-          children[coded++] = {child, begin, end, lower_begin, lower_end, 0, false};
+          children[coded++] = {child, begin, end, lower_begin, lower_end, 0, false, static_cast<int32_t>(number)};
           occupied |= 1 << c;
         }
         begin = end;
         lower_begin = lower_end;
       }
       charge(node);
+      link.first = static_cast<int32_t>(next.size());
+      link.occupied = static_cast<uint8_t>(occupied);
       for (int i = 0; i < coded; i++) {
         children[i].siblings = static_cast<uint8_t>(coded);
         children[i].multiple = coded == 1;
-        below.insert(children[i].code);
         next.push_back(children[i]);
       }
       if (static_cast<int64_t>(next.size()) > count) throw CodingError("more nodes than points");
     }
     std::swap(nodes, next);
-    std::swap(here, below);
+    std::swap(links, above);
   }
   if constexpr (Coder::kDecodes) {
     if (static_cast<int64_t>(decoded.size()) != count) throw CodingError("fewer points than announced");

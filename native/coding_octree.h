@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "coding_integer.h"
 #include "coding_model.h"
 #include "coding_range.h"
 
@@ -43,25 +44,6 @@ inline Point from_morton(uint64_t code) {
   return {static_cast<int32_t>(gather_bits(code >> 2)), static_cast<int32_t>(gather_bits(code >> 1)),
           static_cast<int32_t>(gather_bits(code))};
 }
-
-// A set of Morton codes; open addressing. Grows, so that its memory follows what was really decoded.
-class CodeSet {
- public:
-  void clear(size_t expected);
-  void insert(uint64_t code);
-  bool contains(uint64_t code) const {
-    for (size_t i = hash(code) & mask_;; i = (i + 1) & mask_) {
-      if (table_[i] == code) return true;
-      if (table_[i] == kEmpty) return false;
-    }
-  }
-
- private:
-  static constexpr uint64_t kEmpty = ~0ull;
-  static size_t hash(uint64_t code) { return static_cast<size_t>((code * 0x9e3779b97f4a7c15ull) >> 24); }
-  std::vector<uint64_t> table_;
-  size_t mask_ = 0, count_ = 0;
-};
 
 // Models of the octree; they live as long as a cell.
 struct OctreeModels {

@@ -1,4 +1,4 @@
-// Binary range coder: 32-bit range, 16-bit probabilities, integers only.
+// Range coder: 32-bit range, integers only; bits by 16-bit probabilities, one of sixteen symbols by 15-bit ones.
 //
 // Carries run back into the bytes already written (Martin 1979), so nothing is held back. The decoder reads three bytes
 // past the end at most; a stream that asks for more is broken.
@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <stdexcept>
 #include <vector>
+
+#include "coding_lanes.h"
 
 namespace scenerep {
 
@@ -44,6 +46,21 @@ class RangeEncoder {
     return bit;
   }
 
+  // Codes one of the sixteen symbols; lane s is the probability of those above s in 1 / 32768, falling, the last 0.
+  int symbol(int s, Lanes lanes) {
+    alignas(32) int16_t above[kSymbols];
+    store_lanes(above, lanes);
+    const uint32_t unit = range_ >> 15, low = static_cast<uint32_t>(above[s]);
+    const uint32_t high = s ? static_cast<uint32_t>(above[s - 1]) : 32768;
+    cost_ += bit_cost(2 * (high - low));
+    // What the division of the range leaves over goes to symbol 0.
+    const uint32_t end = s ? unit * high : range_;
+    add(unit * low);
+    range_ = end - unit * low;
+    normalise();
+    return s;
+  }
+
   // `count` (up to 8) equally likely bits.
   uint32_t raw(uint32_t value, int count) {
     cost_ += static_cast<float>(count);
@@ -51,15 +68,6 @@ class RangeEncoder {
     add(static_cast<uint64_t>(value) * range_);
     normalise();
     return value;
-  }
-
-  // One of the intervals of a distribution over 2^16: [low, low + width).
-  void interval(uint32_t low, uint32_t width) {
-    cost_ += bit_cost(width);
-    range_ >>= 16;
-    add(static_cast<uint64_t>(low) * range_);
-    range_ *= width;
-    normalise();
   }
 
   // Bits coded since the last call, by the models' probabilities.
@@ -122,6 +130,16 @@ class RangeDecoder {
     return bit;
   }
 
+  int symbol(int, Lanes above) {
+    alignas(32) uint32_t ends[kSymbols];
+    const int s = count_above(above, range_ >> 15, code_, ends);
+    const uint32_t low = ends[s];
+    range_ = (s ? ends[s - 1] : range_) - low;
+    code_ -= low;
+    normalise();
+    return s;
+  }
+
   uint32_t raw(uint32_t, int count) {
     range_ >>= count;
     uint32_t value = code_ / range_;
@@ -130,18 +148,6 @@ class RangeDecoder {
     code_ -= value * range_;
     normalise();
     return value;
-  }
-
-  // Where in 0 .. 65535 the coded interval lies; to be followed by `interval` with the one found there.
-  uint32_t target() {
-    range_ >>= 16;
-    const uint32_t value = code_ / range_;
-    return value > 65535 ? 65535 : value;
-  }
-  void interval(uint32_t low, uint32_t width) {
-    code_ -= low * range_;
-    range_ *= width;
-    normalise();
   }
 
   float take_cost() { return 0; }

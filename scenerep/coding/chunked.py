@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from scenerep.coding.container import MAGIC, VERSION, is_srz, read_metadata, write_metadata
+from scenerep.coding.container import MAGIC, VERSION, check_version, is_srz, read_metadata, write_metadata
 from scenerep.errors import FormatError, SceneRepError
 
 _HEADER = struct.Struct("<8sHHIIIIBBBB")
@@ -62,8 +62,7 @@ def kind_of(data: bytes, file: str = "<srz>") -> int:
     if len(data) < 12:
         raise FormatError(file, "a header", f"{len(data)} bytes", len(data), _COPY)
     version, kind = struct.unpack_from("<HH", data, 8)
-    if version != VERSION:
-        raise FormatError(file, f"version {VERSION}", str(version), 8, "update scenerep: the file is newer")
+    check_version(version, file)
     return kind
 
 

@@ -21,7 +21,7 @@ from scenerep.coding.quantiser import MAX_DEPTH, Quantiser
 from scenerep.errors import FormatError, SceneRepError
 
 MAGIC = b"\x89SRZ\r\n\x1a\n"
-VERSION = 2
+VERSION = 3
 KIND_SPLATS = 1
 STREAMS = ("geometry", "shape", "opacity", "colour", "sh1", "sh2", "sh3")
 """The streams of a chunk of splats, in their order; the last ones only up to the SH degree."""
@@ -135,11 +135,7 @@ def read_head(data: bytes, file: str = "<srz>") -> Head:
     _, version, kind, length, text_length, count, chunk_count, layer_count, degree, depth, flags, *rest = (
         _HEADER.unpack_from(data)
     )
-    if version != VERSION:
-        hint = (
-            "update scenerep: the file is newer" if version > VERSION else "compress the scene again: the file is older"
-        )
-        raise FormatError(file, f"version {VERSION}", str(version), 8, hint)
+    check_version(version, file)
     if kind != KIND_SPLATS:
         raise FormatError(file, f"kind {KIND_SPLATS} (splats)", str(kind), 10, "update scenerep: the file is newer")
     streams = stream_count(degree)
@@ -204,6 +200,17 @@ def write_metadata(metadata: dict[str, Any]) -> bytes:
         return json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain).encode()
     except (TypeError, ValueError) as error:
         raise SceneRepError(f"the metadata cannot be written as JSON: {error}", "use plain values only") from error
+
+
+def check_version(version: int, file: str) -> None:
+    """
+    Raises:
+        FormatError: a file of that version is not read.
+    """
+    if version != VERSION:
+        older = version < VERSION
+        hint = "compress the scene again: the file is older" if older else "update scenerep: the file is newer"
+        raise FormatError(file, f"version {VERSION}", str(version), 8, hint)
 
 
 def read_metadata(text: bytes, offset: int, file: str) -> dict[str, Any]:

@@ -182,6 +182,6 @@ def test_the_example_of_the_documentation() -> None:
 
 
 def test_a_file_written_before_reads_the_same() -> None:
-    """The bytes of version 2 are fixed: a change of models or contexts needs a new version."""
+    """The bytes of version 3 are fixed: a change of models or contexts needs a new version."""
     golden = (Path(__file__).parent / "golden.srz").read_bytes()
     assert decode(golden).digest() == (Path(__file__).parent / "golden.sha256").read_text().strip()

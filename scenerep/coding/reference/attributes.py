@@ -5,10 +5,10 @@ Components of a Gaussian: log scales 0-2, rotation 3-5, opacity 6, colour 7-9, t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
-from scenerep.coding.reference.models import IntegerModel, Mixer
+from scenerep.coding.reference.integer import IntegerModel
+from scenerep.coding.reference.models import Mixer
 from scenerep.coding.reference.octree import from_morton, morton, raw
 from scenerep.coding.reference.range_coder import Coder, CodingError
 
@@ -35,9 +35,8 @@ def signed_class(x: int) -> int:
 
 @dataclass
 class Setup:
-    """What the decoder is told about a component: whether it is predicted; how its values fall into 16 classes."""
+    """What the decoder is told about the first ten components: how their values fall into 16 classes."""
 
-    predicted: bool = True
     base: int = 0
     shift: int = 0
 
@@ -53,7 +52,6 @@ class Cell:
     bands: int
     codes: list[int] = field(default_factory=list)
     values: list[list[int]] = field(default_factory=list)
-    residuals: list[list[int]] = field(default_factory=list)  # magnitudes
     neighbours: list[list[int]] = field(default_factory=list)
     layers: list[int] = field(default_factory=list)
     present: list[list[bool]] = field(default_factory=lambda: [[], [], []])  # by SH band: whether it has values
@@ -87,24 +85,28 @@ def find_neighbours(cell: Cell, begin: int) -> None:
 
 @dataclass(frozen=True)
 class _Prediction:
-    """error_class: 0 .. 11 by the residuals of the neighbours, 12 without any. spread_class: of their values."""
+    """What the neighbours say of a component; spread_class is of their values."""
 
     mean: int
-    error_class: int
     spread_class: int
     count: int
 
 
-def _predict(cell: Cell, i: int, c: int, predicted: bool) -> _Prediction:
-    neighbours = cell.neighbours[i]
-    m = len(neighbours)
+def _predict(cell: Cell, i: int, c: int) -> _Prediction:
+    values = [cell.values[j][c] for j in cell.neighbours[i]]
+    m = len(values)
     if m == 0:
-        return _Prediction(0, 12, 0, 0)
-    values = [cell.values[j][c] for j in neighbours]
-    errors = sum(cell.residuals[j][c] for j in neighbours)
-    mean = (2 * sum(values) + m) // (2 * m) if predicted else 0
-    error_class = magnitude_class(min(errors * 3 // (2 * m), 1 << 20))
-    return _Prediction(mean, error_class, magnitude_class(min(max(values) - min(values), 1 << 20)), m)
+        return _Prediction(0, 0, 0)
+    return _Prediction((2 * sum(values) + m) // (2 * m), magnitude_class(max(values) - min(values)), m)
+
+
+def _sh_context(cell: Cell, i: int, c: int) -> tuple[int, int]:
+    """Class of the neighbours' values (their sum, made up to three) and of 3 / 2 of their mean magnitude."""
+    values = [cell.values[j][c] for j in cell.neighbours[i]]
+    m = len(values)
+    if m == 0:
+        return signed_class(0), 12
+    return signed_class(3 * sum(values) // m), magnitude_class(3 * sum(map(abs, values)) // (2 * m))
 
 
 class AttributeCoder:
@@ -112,25 +114,21 @@ class AttributeCoder:
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._setups = [Setup() for _ in range(cell.components)]
+        self._setups = [Setup() for _ in range(BASE)]
         # Contexts of a component: four for shape, three for opacity and colour, two for SH.
         counts = [4] * 6 + [3] * 4 + [2] * (cell.components - BASE)
         self._models = [IntegerModel(count) for count in counts]
         self._present = [Mixer(3) for _ in range(cell.bands)]
 
     def choose_setups(self) -> None:
-        """Encoder only: by the values of the whole cell, whose neighbours are known."""
-        cell, n = self._cell, len(self._cell.codes)
-        for c, setup in enumerate(self._setups):
-            column = [row[c] for row in cell.values]
-            gained = sum(math.log2(1 + abs(v - _predict(cell, i, c, True).mean)) for i, v in enumerate(column))
-            setup.predicted = c < BASE or gained <= sum(math.log2(1 + abs(v)) for v in column)
-            if c < BASE and n:
-                column.sort()
-                setup.base = column[n // 100]  # classes over the middle 98 % of the values
-                span = column[n - 1 - n // 100] - setup.base
-                while span >> setup.shift > 15:
-                    setup.shift += 1
+        """Encoder only: by the values of the whole cell."""
+        n = len(self._cell.codes)
+        for c, setup in enumerate(self._setups if n else []):
+            column = sorted(row[c] for row in self._cell.values)
+            setup.base = column[n // 100]  # classes over the middle 98 % of the values
+            span = column[n - 1 - n // 100] - setup.base
+            while span >> setup.shift > 15:
+                setup.shift += 1
 
     def code(self, coder: Coder, stream: int, begin: int, end: int) -> None:
         """One stream, 1 (shape) to 6 (SH band 3), of the Gaussians begin .. end."""
@@ -141,15 +139,9 @@ class AttributeCoder:
         one(coder, range(begin, end), stream)
 
     def _code_setups(self, coder: Coder, begin: int, end: int) -> None:
-        for c in range(begin, end):
-            setup = self._setups[c]
-            setup.predicted = bool(coder.raw(int(setup.predicted), 1))
-            if c < BASE:
-                setup.base = raw(coder, setup.base + _LIMIT, 25, 8) - _LIMIT
-                setup.shift = raw(coder, setup.shift, 5, 8)
-
-    def _prediction(self, i: int, c: int) -> _Prediction:
-        return _predict(self._cell, i, c, self._setups[c].predicted)
+        for setup in self._setups[begin:end]:
+            setup.base = raw(coder, setup.base + _LIMIT, 25, 8) - _LIMIT
+            setup.shift = raw(coder, setup.shift, 5, 8)
 
     def _class(self, i: int, c: int) -> int:
         return self._setups[c].value_class(self._cell.values[i][c])
@@ -157,14 +149,13 @@ class AttributeCoder:
     def _layer(self, i: int) -> int:
         return min(self._cell.layers[i], 3)
 
-    def _value(self, coder: Coder, i: int, c: int, p: _Prediction, contexts: tuple) -> int:
-        """Codes one component; gives its residual."""
+    def _value(self, coder: Coder, i: int, c: int, mean: int, contexts: tuple) -> int:
+        """Codes one component as its distance from `mean`; gives that distance."""
         row = self._cell.values[i]
-        residual = self._models[c].code(coder, contexts, 0 if coder.decodes else row[c] - p.mean)
-        row[c] = p.mean + residual
+        residual = self._models[c].code(coder, contexts, 0 if coder.decodes else row[c] - mean)
+        row[c] = mean + residual
         if not -_LIMIT < row[c] < _LIMIT:
             raise CodingError("an attribute beyond 24 bits")
-        self._cell.residuals[i][c] = abs(residual)
         return residual
 
     def _shape(self, coder: Coder, members: range, _: int) -> None:
@@ -173,7 +164,7 @@ class AttributeCoder:
             errors: list[list[int]] = [[] for _ in members]
             for c in range(group, group + 3):
                 for i, seen in zip(members, errors):
-                    p = self._prediction(i, c)
+                    p = _predict(self._cell, i, c)
                     mean = self._setups[c].value_class(p.mean)
                     if seen:
                         other = self._class(i, c - 1)
@@ -187,27 +178,29 @@ class AttributeCoder:
                     else:
                         x, y, z = values[i][:3]
                         form = (signed_class((x - y) // 2), signed_class((y - z) // 2))
-                    seen.append(self._value(coder, i, c, p, ((mean, other), before, (p.spread_class, p.count), form)))
+                    seen.append(
+                        self._value(coder, i, c, p.mean, ((mean, other), before, (p.spread_class, p.count), form))
+                    )
 
     def _opacity(self, coder: Coder, members: range, _: int) -> None:
         for i in members:
-            p = self._prediction(i, 6)
+            p = _predict(self._cell, i, 6)
             mean = self._setups[6].value_class(p.mean)
             contexts = ((mean, p.count), (self._class(i, 0), self._layer(i)), (self._class(i, 1), self._class(i, 2)))
-            self._value(coder, i, 6, p, contexts)
+            self._value(coder, i, 6, p.mean, contexts)
 
     def _colour(self, coder: Coder, members: range, _: int) -> None:
         errors = [[0, 0, 0] for _ in members]
         for c in (7, 8, 9):
             for i, seen in zip(members, errors):
-                p = self._prediction(i, c)
+                p = _predict(self._cell, i, c)
                 if c == 7:
                     before: tuple = (self._class(i, 0),)
                 else:
                     before = (signed_class(seen[0]), signed_class(seen[1]))
                 mean = self._setups[c].value_class(p.mean)
                 contexts = (before, (p.spread_class, p.count), (mean, self._class(i, 6)))
-                seen[c - 7] = self._value(coder, i, c, p, contexts)
+                seen[c - 7] = self._value(coder, i, c, p.mean, contexts)
 
     def _sh(self, coder: Coder, members: range, stream: int) -> None:
         """A flag for each Gaussian whether the band has values, then those."""
@@ -215,10 +208,11 @@ class AttributeCoder:
         totals = dict.fromkeys(present, 0)
         for c in range(FIRST[stream], FIRST[stream + 1]):
             for i in present:
-                p = self._prediction(i, c)
-                so_far = (magnitude_class(min(totals[i], 1 << 20)), p.count, self._class(i, 6) // 4)
-                self._value(coder, i, c, p, ((p.error_class,), so_far))
-                totals[i] += abs(self._cell.values[i][c])
+                level, magnitude = _sh_context(self._cell, i, c)
+                near = len(self._cell.neighbours[i])
+                so_far = (magnitude_class(totals[i]), near, self._class(i, 6) // 4)
+                self._value(coder, i, c, 0, ((magnitude, level), so_far))
+                totals[i] = min(totals[i] + abs(self._cell.values[i][c]), 1 << 20)
 
     def _has_band(self, coder: Coder, i: int, band: int) -> bool:
         cell = self._cell

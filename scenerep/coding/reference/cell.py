@@ -16,7 +16,6 @@ def encode_cell(positions: np.ndarray, values: np.ndarray, counts: np.ndarray, d
     cell = Cell(depth, _BANDS[(values.shape[1] - 10) // 3])
     cell.codes = [morton((x, y, z)) for x, y, z in positions.tolist()]
     cell.values = values.tolist()
-    cell.residuals = [[0] * cell.components for _ in cell.codes]
     whole = cell.codes
     begin = 0
     for layer, count in enumerate(counts.tolist()):
@@ -55,7 +54,6 @@ def decode_cell(
             cell.codes = cell.codes + code_octree(geometry, octree, depth, sorted(cell.codes), count, [])
             cell.layers += [layer] * count
             cell.values += [[0] * cell.components for _ in range(count)]
-            cell.residuals += [[0] * cell.components for _ in range(count)]
             find_neighbours(cell, begin)
             for stream in range(1, len(parts)):
                 attributes.code(RangeDecoder(parts[stream]), stream, begin, begin + count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenerep.coding.reference.models import IntegerModel
+from scenerep.coding.reference.integer import IntegerModel
 from scenerep.coding.reference.range_coder import Coder
 
 _RECENT = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
-from scenerep.coding.reference.range_coder import Coder, CodingError
+from scenerep.coding.reference.range_coder import Coder
 
 # 65536 / (1 + exp(-x / 256)) at x = -2048, -1920 ... 2048; straight lines between.
 _SQUASH = (
@@ -33,7 +33,7 @@ def _stretch_table() -> list[int]:
 _STRETCH = _stretch_table()
 
 
-class _Slot:
+class Slot:
     """Probability of a 1, and how many bits it has seen."""
 
     __slots__ = ("n", "p")
@@ -58,7 +58,7 @@ class Mixer:
     """Codes bits by several contexts each; contexts and sets of weights come into being when first used."""
 
     def __init__(self, contexts: int) -> None:
-        self._slots: list[defaultdict[Hashable, _Slot]] = [defaultdict(_Slot) for _ in range(contexts)]
+        self._slots: list[defaultdict[Hashable, Slot]] = [defaultdict(Slot) for _ in range(contexts)]
         self._weights: defaultdict[Hashable, _Weights] = defaultdict(lambda: _Weights(contexts))
 
     def code(self, coder: Coder, contexts: Sequence[Hashable], weights: Hashable, bit: int) -> int:
@@ -76,39 +76,3 @@ class Mixer:
             slot.adapt(bit)
         chosen.n = min(chosen.n + 1, 64)
         return bit
-
-
-class IntegerModel:
-    """A signed integer of up to 24 bits: zero?, sign, exponent (unary), mantissa from the top.
-
-    Bits with a context of their own ("nodes"): the exponent up to 7, the mantissa of exponents 1 to 3, and the first
-    two mantissa bits of larger ones; the bits below those are equally likely.
-    """
-
-    def __init__(self, contexts: int) -> None:
-        self._mixer = Mixer(contexts)
-
-    def code(self, coder: Coder, contexts: Sequence[Hashable], value: int) -> int:
-        def bit(node: int, b: int) -> int:
-            return self._mixer.code(coder, [(context, node) for context in contexts], node, b)
-
-        if not bit(0, int(value != 0)):
-            return 0
-        negative = bit(1, int(value < 0))
-        magnitude = abs(value)
-        exponent = magnitude.bit_length() - 1
-        e = 0
-        while bit(2 + min(e, 7), int(exponent > e)):
-            e += 1
-            if e > 24:
-                raise CodingError("an integer has more than 24 bits")
-        m = 1
-        for k in range(e - 1, -1, -1):
-            b = magnitude >> k & 1
-            if e <= 3:
-                m = m << 1 | bit((10, 11, 14)[e - 1] + m - 1, b)  # trees of 1, 3 and 7 nodes
-            elif e - 1 - k < 2:
-                m = m << 1 | bit(21 + 3 * (min(e, 7) - 4) + m - 1, b)
-            else:
-                m = m << 1 | coder.raw(b, 1)
-        return -m if negative else m

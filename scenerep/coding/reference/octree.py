@@ -9,7 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from scenerep.coding.reference.models import IntegerModel, Mixer
+from scenerep.coding.reference.integer import IntegerModel
+from scenerep.coding.reference.models import Mixer
 from scenerep.coding.reference.range_coder import Coder, CodingError
 
 Point = tuple[int, int, int]

@@ -1,6 +1,11 @@
-"""Binary range coder: 32-bit range, 16-bit probabilities (Martin 1979, with carries that run back into the output)."""
+"""Range coder: 32-bit range, bits by 16-bit probabilities, one of sixteen symbols by 15-bit ones (Martin 1979, with
+carries that run back into the output)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+SYMBOLS = 16
 
 
 class CodingError(ValueError):
@@ -23,6 +28,17 @@ class RangeEncoder:
             self._range -= bound
         self._normalise()
         return bit
+
+    def symbol(self, symbol: int, above: Sequence[int]) -> int:
+        """Codes one of the symbols; above[s] is the probability of those above s in 1 / 32768, falling, the last 0."""
+        unit = self._range >> 15
+        low = unit * above[symbol]
+        # What the division of the range leaves over goes to symbol 0.
+        end = unit * above[symbol - 1] if symbol else self._range
+        self._add(low)
+        self._range = end - low
+        self._normalise()
+        return symbol
 
     def raw(self, value: int, count: int) -> int:
         """`count` (up to 8) equally likely bits."""
@@ -76,6 +92,16 @@ class RangeDecoder:
             bit = 0
         self._normalise()
         return bit
+
+    def symbol(self, symbol: int, above: Sequence[int]) -> int:
+        unit = self._range >> 15
+        symbol = sum(unit * a > self._code for a in above)
+        low = unit * above[symbol]
+        end = unit * above[symbol - 1] if symbol else self._range
+        self._code -= low
+        self._range = end - low
+        self._normalise()
+        return symbol
 
     def raw(self, value: int, count: int) -> int:
         self._range >>= count

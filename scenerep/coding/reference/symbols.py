@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scenerep.coding.reference.models import IntegerModel, Mixer
+from scenerep.coding.reference.integer import IntegerModel
+from scenerep.coding.reference.models import Mixer
 from scenerep.coding.reference.range_coder import Coder
 
 

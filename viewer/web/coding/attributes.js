@@ -3,7 +3,8 @@
  * scenerep/coding/reference/attributes.py. Components: log scales 0-2, rotation 3-5, opacity 6, colour 7-9, then three
  * for each SH coefficient. A stream is decoded component after component.
  */
-import { IntegerModel, Mixer } from "./models.js";
+import { IntegerModel } from "./integer.js";
+import { Mixer } from "./models.js";
 import { mortonOrder } from "./morton.js";
 import { CodingError } from "./range.js";
 
@@ -14,8 +15,6 @@ const NEIGHBOURS = 3;
 const REACH = 8; // entries looked at on each side along a curve
 const LIMIT = 1 << 24;
 const SIGNED_CLASSES = 15;
-// A mean of up to three residuals falls into the last class if one of them is as large as this.
-const MOST_RESIDUAL = 255;
 
 const runs = (...pairs) => Uint8Array.from(pairs.flatMap(([value, count]) => new Array(count).fill(value)));
 const MAGNITUDE = runs([0, 1], [1, 1], [2, 1], [3, 1], [4, 1], [5, 2], [6, 3], [7, 5], [8, 8], [9, 13], [10, 25], [11, 3]);
@@ -48,8 +47,6 @@ export class Cell {
     this.layer = new Uint8Array(total);
     this.neighbours = new Int32Array(NEIGHBOURS * total).fill(-1);
     this.values = Array.from({ length: this.components }, () => new Int32Array(total));
-    /** Magnitudes of SH residuals, up to MOST_RESIDUAL. Nothing asks for those of the other components. */
-    this.residuals = this.values.map((_, c) => (c < BASE ? null : new Uint8Array(total)));
     this.present = Array.from({ length: this.degree }, () => new Uint8Array(total)); // whether an SH band has values
   }
 }
@@ -95,10 +92,9 @@ function offer(list, l, distances, q, j, d) {
 export class AttributeDecoder {
   constructor(cell) {
     this.cell = cell;
-    // Whether a component is predicted; how its values fall into 16 classes.
-    this.predicted = new Uint8Array(cell.components).fill(1);
-    this.base = new Int32Array(cell.components);
-    this.shift = new Uint8Array(cell.components);
+    // How the values of the first components fall into 16 classes.
+    this.base = new Int32Array(BASE);
+    this.shift = new Uint8Array(BASE);
     this.models = Array.from({ length: cell.components }, (_, c) => new IntegerModel(contexts(c)));
     this.present = cell.present.map(() => new Mixer([16 * 2, 16 * 2, 16 * 4], 1));
     // Of the splat that was predicted last.
@@ -130,9 +126,7 @@ export class AttributeDecoder {
       }
       return read;
     };
-    for (let c = from; c < to; c++) {
-      this.predicted[c] = raw(1);
-      if (c >= BASE) continue;
+    for (let c = from; c < Math.min(to, BASE); c++) {
       this.base[c] = raw(25) - LIMIT;
       this.shift[c] = raw(5);
     }
@@ -172,19 +166,31 @@ export class AttributeDecoder {
       this.spreadClass = 0;
       return;
     }
-    this.mean = this.predicted[c] ? Math.floor((2 * sum + m) / (2 * m)) : 0;
+    this.mean = Math.floor((2 * sum + m) / (2 * m));
     this.spreadClass = magnitudeClass(high - low);
   }
 
-  /** Class of the residuals of splat i's neighbours; 12 without any. After `predict`. */
-  errorClass(c, i) {
+  /**
+   * Of an SH component: class of the neighbours' values (their sum, made up to three) and of 3 / 2 of their mean
+   * magnitude, as one context.
+   */
+  shContext(c, i) {
     const { neighbours } = this.cell;
-    const residuals = this.cell.residuals[c];
-    const m = this.near;
-    if (m === 0) return 12;
-    let errors = 0;
-    for (let k = 0; k < m; k++) errors += residuals[neighbours[NEIGHBOURS * i + k]];
-    return magnitudeClass(Math.floor((3 * errors) / (2 * m)));
+    const values = this.cell.values[c];
+    let sum = 0;
+    let magnitudes = 0;
+    let m = 0;
+    for (; m < NEIGHBOURS; m++) {
+      const j = neighbours[NEIGHBOURS * i + m];
+      if (j < 0) break;
+      const v = values[j];
+      sum += v;
+      magnitudes += v < 0 ? -v : v;
+    }
+    this.near = m;
+    if (m === 0) return MAGNITUDES * SIGNED_CLASSES + 7;
+    if (m === 3) return magnitudeClass(magnitudes >> 1) * SIGNED_CLASSES + signedClass(sum);
+    return magnitudeClass((3 * magnitudes) >> m) * SIGNED_CLASSES + signedClass((3 * sum) >> (m - 1));
   }
 
   /** Decodes component c of splat i, whose contexts are set; gives its residual. */
@@ -269,15 +275,14 @@ export class AttributeDecoder {
     for (let c = from; c < to; c++) {
       const model = this.models[c];
       const values = this.cell.values[c];
-      const residuals = this.cell.residuals[c];
       for (let i = begin; i < end; i++) {
         if (!present[i]) continue;
-        this.predict(c, i);
-        model.set(0, this.errorClass(c, i));
+        model.set(0, this.shContext(c, i));
         model.set(1, magnitudeClass(totals[i - begin]) * 16 + this.near * 4 + (this.class(6, i) >> 2));
-        const r = this.value(decoder, c, i);
-        residuals[i] = r < 0 ? Math.min(-r, MOST_RESIDUAL) : Math.min(r, MOST_RESIDUAL);
-        totals[i - begin] = Math.min(totals[i - begin] + Math.abs(values[i]), 1 << 20);
+        const v = model.code(decoder);
+        if (v >= LIMIT || v <= -LIMIT) throw new CodingError("an attribute beyond 24 bits");
+        values[i] = v;
+        totals[i - begin] = Math.min(totals[i - begin] + Math.abs(v), 1 << 20);
       }
     }
   }
@@ -288,5 +293,5 @@ function contexts(c) {
   if (c < 6) return [16 * 16, SIGNED_CLASSES * 3, MAGNITUDES * 4, c < 3 ? 16 * 4 : SIGNED_CLASSES * SIGNED_CLASSES];
   if (c === 6) return [16 * 4, 16 * 4, 16 * 16];
   if (c < BASE) return [SIGNED_CLASSES * SIGNED_CLASSES, MAGNITUDES * 4, 16 * 16];
-  return [13, MAGNITUDES * 16];
+  return [(MAGNITUDES + 1) * SIGNED_CLASSES, MAGNITUDES * 16];
 }

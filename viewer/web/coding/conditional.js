@@ -1,5 +1,5 @@
 /** Tables of integers in known contexts; twin of scenerep/coding/reference/conditional.py. */
-import { IntegerModel } from "./models.js";
+import { IntegerModel } from "./integer.js";
 import { RangeDecoder } from "./range.js";
 
 const RECENT = 12; // classes of how large the two values above were: 0, 1, then in powers of two

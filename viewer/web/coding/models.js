@@ -2,8 +2,6 @@
  * Adaptive bit models mixed in the logistic domain (Mahoney 2005); twin of scenerep/coding/reference/models.py.
  * Integers only: every product stays below 2^53, those that are shifted as int32 below 2^31.
  */
-import { CodingError } from "./range.js";
-
 // 65536 / (1 + exp(-x / 256)) at x = -2048, -1920 ... 2048; straight lines between.
 const SQUASH = Int32Array.of(
   22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743, 32768, 40793, 47911, 53581, 57724,
@@ -11,7 +9,7 @@ const SQUASH = Int32Array.of(
 );
 const SLOWEST = 127; // a context never adapts slower than 1 / (SLOWEST + 2)
 const WEIGHT_LIMIT = 1 << 19;
-const NEW_SLOT = 32768; // probability of a 1 in the low 16 bits, bits seen above
+export const NEW_SLOT = 32768; // probability of a 1 in the low 16 bits, bits seen above
 
 /** A 16-bit probability from its logit x / 256. */
 function squash(x) {
@@ -125,54 +123,8 @@ export class Mixer {
 const clampWeight = (w) => (w > WEIGHT_LIMIT ? WEIGHT_LIMIT : w < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : w);
 
 /** A slot after a bit: `target` is 65535 for a 1. */
-function adapted(slot, target) {
+export function adapted(slot, target) {
   const old = slot & 0xffff;
   const n = slot >>> 16;
   return (old + (((target - old) * RATES[n]) >> 15)) | ((n < SLOWEST ? n + 1 : n) << 16);
-}
-
-const NODES = 33;
-
-/**
- * A signed integer of up to 24 bits: zero?, sign, exponent (unary), mantissa from the top. Bits with a context of their
- * own ("nodes"): the exponent up to 7, the mantissa of exponents 1 to 3, and the first two mantissa bits of larger ones.
- */
-export class IntegerModel {
-  constructor(sizes) {
-    this.mixer = new Mixer(sizes.map((size) => size * NODES), NODES);
-    this.base = this.mixer.at.slice();
-  }
-
-  /** Sets context `j` of the next integer. */
-  set(j, context) {
-    this.base[j] = this.mixer.starts[j] + context * NODES;
-  }
-
-  bit(decoder, node) {
-    const { base, mixer } = this;
-    mixer.at[0] = base[0] + node;
-    mixer.at[1] = base[1] + node;
-    mixer.at[2] = base[2] + node;
-    mixer.at[3] = base[3] + node;
-    return mixer.code(decoder, node);
-  }
-
-  code(decoder) {
-    if (!this.bit(decoder, 0)) return 0;
-    const negative = this.bit(decoder, 1);
-    let e = 0;
-    while (this.bit(decoder, 2 + (e < 7 ? e : 7))) {
-      if (++e > 24) throw new CodingError("an integer has more than 24 bits");
-    }
-    let m = 1;
-    for (let k = e; k-- > 0; ) {
-      const below = e - 1 - k; // mantissa bits known so far
-      let bit;
-      if (e <= 3) bit = this.bit(decoder, (e === 1 ? 10 : e === 2 ? 11 : 14) + m - 1);
-      else if (below < 2) bit = this.bit(decoder, 21 + 3 * ((e < 7 ? e : 7) - 4) + m - 1);
-      else bit = decoder.raw(1);
-      m = (m << 1) | bit;
-    }
-    return negative ? -m : m;
-  }
 }

@@ -1,5 +1,6 @@
 /** Positions as an octree, breadth first; twin of scenerep/coding/reference/octree.py. */
-import { IntegerModel, Mixer } from "./models.js";
+import { IntegerModel } from "./integer.js";
+import { Mixer } from "./models.js";
 import { mortonOrder } from "./morton.js";
 import { CodingError } from "./range.js";
 

@@ -1,5 +1,6 @@
 /** Codebooks and indices into them; twin of scenerep/coding/reference/symbols.py. */
-import { IntegerModel, Mixer } from "./models.js";
+import { IntegerModel } from "./integer.js";
+import { Mixer } from "./models.js";
 import { RangeDecoder } from "./range.js";
 
 /**
