@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tyro
 from tyro.extras import SubcommandApp
 
-from scenerep.cli import compress, data, train
+from scenerep.cli import compress, data, image, train
 from scenerep.cli.common import run_command
 from scenerep.cli.compare import compare_command
 from scenerep.cli.decompress import decompress_command
@@ -43,6 +43,7 @@ def build_app() -> SubcommandApp:
     app.command(name="decompress")(decompress_command)
     app.command(name="info")(info)
     app.command(name="diff")(diff)
+    app.command(image.app, name="image", help="Pictures as small files, and back; codecs compared.")
     app.command(name="view")(view_command)
     app.command(name="publish")(publish_command)
     return app

@@ -63,10 +63,9 @@ struct Weights {
   Weights() { w.fill(65536 / J); }
 };
 
-// Codes one bit by J contexts.
-template <int J, class Coder>
-int code_mixed(Coder& coder, const std::array<Slot*, J>& slots, Weights<J>& weights, int bit) {
-  int st[J];
+// The probability of a 1, of 65536, that J contexts give together; `st` receives what each of them says.
+template <int J>
+int mixed_probability(const std::array<Slot*, J>& slots, const Weights<J>& weights, int (&st)[J]) {
   int64_t dot = 0;
   for (int j = 0; j < J; j++) {
     st[j] = kStretch[slots[j]->p >> 4];
@@ -74,8 +73,15 @@ int code_mixed(Coder& coder, const std::array<Slot*, J>& slots, Weights<J>& weig
   }
   dot >>= 16;
   const int x = dot > 2047 ? 2047 : dot < -2047 ? -2047 : static_cast<int>(dot);
-  int p = squash(x);
-  p = p < 32 ? 32 : p > 65504 ? 65504 : p;
+  const int p = squash(x);
+  return p < 32 ? 32 : p > 65504 ? 65504 : p;
+}
+
+// Codes one bit by J contexts.
+template <int J, class Coder>
+int code_mixed(Coder& coder, const std::array<Slot*, J>& slots, Weights<J>& weights, int bit) {
+  int st[J];
+  const int p = mixed_probability<J>(slots, weights, st);
   bit = coder.code(bit, static_cast<uint32_t>(p));
   const int error = (bit << 16) - p;
   const int shift = weights.n < 64 ? 14 : 15;

@@ -69,4 +69,6 @@ NB_MODULE(SCENEREP_MODULE, m) {
   scenerep::bind_noise(m);
   scenerep::bind_coding(m);
   scenerep::bind_conditional(m);
+  scenerep::bind_image(m);
+  scenerep::bind_image_gaussians(m);
 }

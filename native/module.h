@@ -21,5 +21,7 @@ void bind_adam(nb::module_& m);
 void bind_noise(nb::module_& m);
 void bind_coding(nb::module_& m);
 void bind_conditional(nb::module_& m);
+void bind_image(nb::module_& m);
+void bind_image_gaussians(nb::module_& m);
 
 }  // namespace scenerep

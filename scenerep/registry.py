@@ -1,4 +1,4 @@
-"""The table of contents: every method and every file format, one line each.
+"""The table of contents: every method, codec and file format, one line each.
 
 Entries name their code as `module:attribute`, and `load` imports it on use: this table costs nothing to read, so
 `scenerep --help` answers at once. A new entry needs nothing else: the command line and the tests walk over the tables.
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scenerep.formats import FORMATS, Format
+from scenerep.image_codecs import CODECS, Codec
 
-__all__ = ["COMPRESSORS", "FORMATS", "METHODS", "Compressor", "Format", "Method", "load"]
+__all__ = ["CODECS", "COMPRESSORS", "FORMATS", "METHODS", "Codec", "Compressor", "Format", "Method", "load"]
 
 
 @dataclass(frozen=True)

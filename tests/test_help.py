@@ -68,6 +68,7 @@ def test_every_command_has_help(walked: dict) -> None:
         "data synthetic",
         "data check",
     }
+    expected |= {f"image {command}" for command in ("encode", "decode", "info", "compare")}
     assert expected <= pages.keys()
     for path, (code, text) in pages.items():
         assert code == 0, path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,12 +14,15 @@ _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#
 _NICE = (1, 2, 5)
 
 
-def rate_distortion_plot(curves: dict[str, Sequence[tuple[float, float]]], title: str = "") -> np.ndarray:
-    """PSNR over bytes (logarithmic): uint8 [560, 900, 3].
+def rate_distortion_plot(
+    curves: dict[str, Sequence[tuple[float, float]]], title: str = "", *, unit: Literal["kB", "bpp"] = "kB"
+) -> np.ndarray:
+    """PSNR over size (logarithmic): uint8 [560, 900, 3].
 
     Args:
-        curves: For each name, points (bytes, PSNR in dB); those of one name are joined. Points that are not finite are
+        curves: For each name, points (size, PSNR in dB); those of one name are joined. Points that are not finite are
             left out.
+        unit: Sizes are bytes, shown in kB, or bits per pixel.
     """
     points = {name: sorted(p for p in curve if np.isfinite(p).all() and p[0] > 0) for name, curve in curves.items()}
     every = np.array([p for curve in points.values() for p in curve], dtype=float).reshape(-1, 2)
@@ -38,7 +42,12 @@ def rate_distortion_plot(curves: dict[str, Sequence[tuple[float, float]]], title
     for tick in _decades(10**x0, 10**x1):
         x, _ = place(tick, y0)
         draw.line([(x, _TOP), (x, _HEIGHT - _BOTTOM)], fill="#dddddd")
-        draw.text((x, _HEIGHT - _BOTTOM + 8), f"{tick / 1000:g} kB", fill="black", anchor="mt")
+        draw.text(
+            (x, _HEIGHT - _BOTTOM + 8),
+            f"{tick / 1000:g} kB" if unit == "kB" else f"{tick:g} bpp",
+            fill="black",
+            anchor="mt",
+        )
     step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if (y1 - y0) / s <= 12)
     for tick in np.arange(np.ceil(y0 / step), np.floor(y1 / step) + 1) * step:
         _, y = place(10**x0, tick)
