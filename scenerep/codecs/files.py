@@ -127,7 +127,7 @@ def decode_file(data: bytes, *, level: int = 0, partial: bool = False, file: str
 def checksum(pixels: np.ndarray) -> int:
     """CRC-32 of pixels, 16-bit ones little-endian."""
     plain = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
-    return zlib.crc32(plain)
+    return zlib.crc32(plain.data)
 
 
 def shrink(pixels: np.ndarray, level: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -72,7 +73,9 @@ def write_picture(path: Path, picture: Stored, *, overwrite: bool = False) -> No
         if deep and pixels.shape[2] > 1:
             temporary.write_bytes(_deep_bytes(pixels, "png" if ending == ".png" else "tiff"))
             return
-        extra = {key: value for key, value in (("icc_profile", picture.icc), ("exif", picture.exif)) if value}
+        extra: dict[str, Any] = {
+            key: value for key, value in (("icc_profile", picture.icc), ("exif", picture.exif)) if value
+        }
         if ending in (".jpg", ".jpeg", ".webp", ".avif"):
             extra["quality"] = _LOSSY_QUALITY
         if ending in (".jpg", ".jpeg"):

@@ -48,7 +48,7 @@ def ask(
     server: PageServer, path: str, headers: dict[str, str] | None = None, method: str = "GET"
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers with lower-case names, and body; the path goes out as it stands, dots and all."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in {"Host": f"localhost:{server.port}", **(headers or {})}.items():
