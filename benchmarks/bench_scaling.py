@@ -3,7 +3,8 @@
     python benchmarks/bench_scaling.py                 # the curve, then the memory rows
     python benchmarks/bench_scaling.py --only memory
 
-Every point of the curve is the median of several frames, forward and backward, in one process. Every memory row is a
+Every point of the curve is the median of several frames, forward and backward, in one process; where matplotlib is
+there, benchmarks/results/scaling.png shows it. Every memory row is a
 process of its own, whose peak is the operating system's figure (`ru_maxrss`, what `/usr/bin/time -v` prints).
 """
 
@@ -16,16 +17,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# Gaussians at 640x360 and megapixels at 300 000 Gaussians: the density per pixel, and with it pairs per pixel, is the
-# workload's own at (100 000, 640x360); sizes on the screen follow, so that pairs per pixel stay near 70.
-COUNTS = [(10_000, 640, 360), (30_000, 640, 360), (100_000, 640, 360), (300_000, 640, 360), (1_000_000, 640, 360)]
-COUNTS += [(3_000_000, 1920, 1080)]
-SIZES = [(100_000, 320, 180), (100_000, 640, 360), (100_000, 1280, 720), (100_000, 1920, 1080), (100_000, 3840, 2160)]
+# Gaussians at 640x360, megapixels at 100 000 Gaussians, and both large. Sizes on the screen follow, so that pairs per
+# pixel stay near 70.
+COUNTS = [(count, 640, 360) for count in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)]
+SIZES = [(100_000, 320, 180), (100_000, 1280, 720), (100_000, 1920, 1080), (100_000, 3840, 2160)]
+LARGE = [(3_000_000, 1920, 1080)]
 
 MEMORY = {
     "train 1M at 1920x1080": ("train", 1_000_000, 1920, 1080, 3.0),
@@ -40,7 +42,7 @@ def curve(frames: int) -> list[dict[str, Any]]:
     from workloads import training_workload
 
     rows = []
-    for count, width, height in [*COUNTS, *SIZES]:
+    for count, width, height in [*COUNTS, *SIZES, *LARGE]:
         kernel = Native(*training_workload(count, width, height))
         kernel.run()
         times = [kernel.run() for _ in range(frames)]
@@ -62,17 +64,36 @@ def curve(frames: int) -> list[dict[str, Any]]:
     return rows
 
 
-def linearity(rows: list[dict[str, Any]]) -> str:
-    """The times as a sum of one share per pair and one per Gaussian: least squares of the relative errors."""
+def linear_shares(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """The times as a sum of one share per pair and one per Gaussian, by least squares of the relative errors.
+
+    Returns milliseconds [2] a million pairs and a million Gaussians, and the relative errors of the rows.
+    """
     times = np.array([row["forward_backward_ms"] for row in rows])
     sizes = np.array([(row["pairs_millions"], row["gaussians"] / 1e6) for row in rows])
     relative = sizes / times[:, None]
     share = np.linalg.lstsq(relative, np.ones(len(rows)), rcond=None)[0]
-    error = relative @ share - 1
-    return (
+    return share, relative @ share - 1
+
+
+def write_curve(rows: list[dict[str, Any]]) -> None:
+    """Results as JSON, Markdown and, with matplotlib, as a picture."""
+    from common import RESULTS, machine, write_results
+
+    share, error = linear_shares(rows)
+    note = (
         f"forward + backward = {share[0]:.2f} ms a million pairs + {share[1]:.0f} ms a million Gaussians, "
         f"which misses the rows by {100 * error.min():+.0f} to {100 * error.max():+.0f} %"
     )
+    write_results("scaling", rows, note)
+    try:
+        from scaling_plot import draw_scaling
+
+        about = machine()
+        title = f"{about['cpu']}, {about['threads']} threads, {about['isa']}, commit {about['commit']}: {note}"
+        draw_scaling(rows, share, "\n".join(textwrap.wrap(title, 120)), RESULTS / "scaling.png")
+    except ModuleNotFoundError as error:
+        print(f"no picture: {error}; pip install 'scenerep[benchmark]'", file=sys.stderr)
 
 
 def train_steps(count: int, width: int, height: int, steps: int = 3) -> None:
@@ -158,11 +179,14 @@ def main() -> None:
         return
     from common import markdown, write_results
 
-    for name, measure in (("scaling", lambda: curve(args.frames)), ("memory", memory)):
-        if args.only in (None, "curve" if name == "scaling" else "memory"):
-            rows = measure()
-            write_results(name, rows, linearity(rows) if name == "scaling" else "")
-            print(markdown(rows))
+    if args.only in (None, "curve"):
+        rows = curve(args.frames)
+        write_curve(rows)
+        print(markdown(rows))
+    if args.only in (None, "memory"):
+        rows = memory()
+        write_results("memory", rows)
+        print(markdown(rows))
 
 
 if __name__ == "__main__":

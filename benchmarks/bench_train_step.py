@@ -2,6 +2,9 @@
 
 python benchmarks/bench_train_step.py --size 640x360 --count 50000 --json
 
+What the timed steps allocate is counted, too: the kernels' buffers, page faults (fresh memory costs one per page), and,
+in twenty steps more, the most that Python and NumPy held at once.
+
 With --opensplat PATH, whole trainings of OpenSplat's program on the CPU are timed beside ours (see opensplat.py).
 """
 
@@ -10,56 +13,78 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import tempfile
 import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def measure(width: int, height: int, count: int, iterations: int, threads: int) -> dict[str, Any]:
-    import torch
-    from workloads import training_workload
+class TrainingStep:
+    """A scene, a picture and the trainer's engine; `run` takes one step."""
 
-    from scenerep import native
-    from scenerep.splats.config import SplatsConfig
-    from scenerep.splats.engine import NativeEngine, StepInput
-    from scenerep.splats.model import Model
-    from scenerep.splats.schedule import rates_at
-    from scenerep.splats.targets import Target
+    def __init__(self, width: int, height: int, count: int) -> None:
+        from workloads import training_workload
 
-    torch.set_num_threads(threads)
-    scene, camera = training_workload(count, width, height)
-    config = SplatsConfig(steps=1000)
-    model = Model(scene, count)
-    engine = NativeEngine(model, config, 0)
-    truth = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
-    target = Target(camera, truth, None, None)
-    times: list[float] = []
-    parts: dict[str, list[float]] = {}
-    for step in range(1, iterations + 11):
-        # The rates of the very end: the scene, and with it the work, stays what it is.
+        from scenerep.splats.config import SplatsConfig
+        from scenerep.splats.engine import NativeEngine
+        from scenerep.splats.model import Model
+        from scenerep.splats.targets import Target
+
+        scene, self.camera = training_workload(count, width, height)
+        self.config = SplatsConfig(steps=1000)
+        self.engine = NativeEngine(Model(scene, count), self.config, 0)
+        truth = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
+        self.target = Target(self.camera, truth, None, None)
+
+    def run(self, step: int) -> None:
+        """Number `step`, 1 at the first."""
+        from scenerep.splats.engine import StepInput
+        from scenerep.splats.schedule import rates_at
+
         given = StepInput(
             step=step,
-            target=target,
-            camera=camera,
+            target=self.target,
+            camera=self.camera,
             background=np.zeros(3, np.float32),
             sh_degree=3,
-            rates=rates_at(config, 1.0, 1e-3),
+            # The rates of the very end: the scene, and with it the work, stays what it is.
+            rates=rates_at(self.config, 1.0, 1e-3),
             opacity_weight=0.01,
             scale_weight=0.01,
             depth_weight=0.0,
             noise=1.0,
             statistics=True,
         )
+        self.engine.step(given)
+
+
+def measure(width: int, height: int, count: int, iterations: int, threads: int) -> dict[str, Any]:
+    import torch
+
+    from scenerep import native
+
+    torch.set_num_threads(threads)
+    training = TrainingStep(width, height, count)
+    times: list[float] = []
+    parts: dict[str, list[float]] = {}
+    counted = _counts()
+
+    for step in range(1, iterations + 11):
+        if step == 11:
+            counted = _counts()
         begin = time.perf_counter()
-        engine.step(given)
+        training.run(step)
         if step > 10:
             times.append(time.perf_counter() - begin)
-            for name, seconds in engine.seconds.items():
+            for name, seconds in training.engine.seconds.items():
                 parts.setdefault(name, []).append(seconds)
+    allocated = {name: now - counted[name] for name, now in _counts().items()}
     median = statistics.median(times)
     return {
         "size": f"{width}x{height}",
@@ -69,8 +94,34 @@ def measure(width: int, height: int, count: int, iterations: int, threads: int) 
         "iterations_per_second": round(1 / median, 1),
         "milliseconds": round(1e3 * median, 2),
         "parts_ms": {name: round(1e3 * statistics.median(p), 2) for name, p in parts.items()},
+        "buffers_allocated": allocated["buffers"],
+        "page_faults_per_iteration": round(allocated["faults"] / iterations, 2),
+        "python_peak_kilobytes": round(_python_peak(training.run, iterations + 11, 20) / 1000, 1),
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def _counts() -> dict[str, int]:
+    """Of this process so far: buffers that the kernels allocated, and pages that the system had to supply."""
+    from scenerep import native
+
+    return {
+        "buffers": native.native().allocations()[0],
+        "faults": resource.getrusage(resource.RUSAGE_SELF).ru_minflt,
+    }
+
+
+def _python_peak(run: Callable[[int], None], first: int, steps: int) -> int:
+    """Bytes that Python and NumPy held at once beyond what they held before, the most in any of the steps."""
+    tracemalloc.start()
+    most = 0
+    for step in range(first, first + steps):
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        run(step)
+        most = max(most, tracemalloc.get_traced_memory()[1] - held)
+    tracemalloc.stop()
+    return most
 
 
 def main() -> None:

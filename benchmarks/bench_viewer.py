@@ -31,6 +31,7 @@ from scenerep.io import read_scene
 from scenerep.render import render
 
 WEB = Path(__file__).resolve().parents[1] / "viewer" / "web"
+CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-quic", "--use-gl=angle", "--use-angle=gl-egl", "--ignore-gpu-blocklist"]
 SPARK = {
     "Spark, default": {},
@@ -49,7 +50,7 @@ _OURS = """async ({ url, cameras, frames }) => {
   const began = performance.now();
   let scene, first = null, busy = false;
   const show = async (camera) => {
-    const { order } = await scene.sorter.ask(camera.viewFromWorld.slice(8, 12), true);
+    const { order } = await scene.sorter.ask(camera.viewFromWorld.slice(8, 12));
     scene.setOrder(order);
     renderer.frame([{ scene }], camera);
     renderer.gl.readPixels(0, 0, 1, 1, 6408, 5121, new Uint8Array(4));
@@ -208,7 +209,7 @@ def measure(path: Path, spark: Path | None, rounds: int, width: int, height: int
         address = serve(Path(folder))
         for _ in range(rounds):
             for name, (script, extra) in viewers.items():
-                browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 page = browser.new_page()
                 page.goto(address)
                 argument = {

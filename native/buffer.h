@@ -1,14 +1,22 @@
 // Memory that grows and is kept between frames: fresh pages cost a fault each, every iteration.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 namespace scenerep {
+
+// Number and bytes of all allocations of buffers so far: what shows that a loop makes none.
+struct Allocations {
+  static inline std::atomic<int64_t> count{0}, bytes{0};
+};
 
 // Uninitialised, 64-byte aligned storage of plain values. `ensure` does not keep the content when it has to grow.
 template <class T>
@@ -17,6 +25,8 @@ class Buffer {
   Buffer() = default;
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), capacity_(std::exchange(other.capacity_, 0)) {}
   ~Buffer() { std::free(data_); }
 
   T* ensure(size_t count) {
@@ -54,6 +64,8 @@ class Buffer {
     bytes = (bytes + alignment - 1) / alignment * alignment;
     void* p = std::aligned_alloc(alignment, bytes);
     if (p == nullptr) throw std::bad_alloc();
+    Allocations::count.fetch_add(1, std::memory_order_relaxed);
+    Allocations::bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
 #if defined(__linux__)
     if (alignment == kHuge) madvise(p, bytes, MADV_HUGEPAGE);  // gradient slots are visited at random: fewer TLB misses
 #endif

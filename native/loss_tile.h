@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
+#include "buffer.h"
 #include "loss_filter.h"
 #include "simd.h"
 
@@ -75,11 +75,8 @@ class Scratch {
     const int64_t stride = (columns * kChannels + kLanes - 1) / kLanes * kLanes + 2 * kPad + kLanes;
     if (stride > stride_) {
       stride_ = stride;
-      const int64_t count = stride * kRowCount + kLanes;
-      memory_.reset(new float[count]);
-      std::fill(memory_.get(), memory_.get() + count, 0.0f);
-      const auto address = reinterpret_cast<uintptr_t>(memory_.get());
-      base_ = memory_.get() + ((64 - address % 64) % 64) / sizeof(float);
+      const int64_t count = stride * kRowCount;
+      std::fill_n(memory_.ensure(count), count, 0.0f);
     }
   }
   // Makes everything outside [0, n) zero in every row, as the last tile may have been wider.
@@ -106,11 +103,10 @@ class Scratch {
  private:
   static constexpr int kMaps = kInputs * kIn, kFiltered = kMaps + 3 * kMapRing,
                        kSingle = kFiltered + kInputs * kBlock, kRowCount = kSingle + 8;
-  float* row(int r) { return base_ + r * stride_ + kPad; }
+  float* row(int r) { return memory_.data() + r * stride_ + kPad; }
 
   int64_t stride_ = 0;
-  std::unique_ptr<float[]> memory_;
-  float* base_ = nullptr;
+  Buffer<float> memory_;
 };
 
 // Works through one tile.

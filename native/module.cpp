@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "buffer.h"
 #include "pool.h"
 #include "simd_unit.h"
 
@@ -59,6 +60,8 @@ NB_MODULE(SCENEREP_MODULE, m) {
   m.def("set_threads", [](int n) { scenerep::Pool::instance().resize(n); }, nb::arg("threads"),
         nb::call_guard<nb::gil_scoped_release>());
   m.def("threads", [] { return scenerep::Pool::instance().size(); });
+  m.def("allocations", [] { return nb::make_tuple(scenerep::Allocations::count.load(), scenerep::Allocations::bytes.load()); },
+        "Number and bytes of the buffers that the kernels have allocated since the start.");
   m.def("fma_peak", &fma_peak, nb::call_guard<nb::gil_scoped_release>(), "Measured peak of one thread, operations per second.");
   scenerep::bind_rasterize(m);
   scenerep::bind_loss(m);

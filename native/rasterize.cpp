@@ -233,7 +233,7 @@ class Rasterizer {
     nb::dict d;
     d["visible"] = frame_.visible;
     d["pairs"] = frame_.pairs;
-    d["bytes"] = frame_.bytes();
+    d["bytes"] = frame_.bytes() + before_.bytes();
     const char* names[] = {"project", "sort", "bin", "blend", "blend_backward", "gather", "gradient"};
     nb::dict seconds;
     for (int i = 0; i < 7; i++) seconds[names[i]] = frame_.seconds[i];
@@ -261,7 +261,7 @@ class Rasterizer {
   // The sums' colour slots hold the feature gradients of the last pass; the passes before keep theirs.
   void take_feature_gradients(float* out) {
     std::fill_n(out, 4 * frame_.parameters.n, 0.0f);
-    std::vector<Sums> before(frame_.visible);
+    Sums* before = before_.ensure(frame_.visible);
     for (int64_t r = 0; r < frame_.visible; r++) before[r] = frame_.sums[frame_.sorted[r]];
     gather(frame_, false);
     for (int64_t r = 0; r < frame_.visible; r++) {
@@ -275,6 +275,7 @@ class Rasterizer {
   }
 
   Frame frame_;
+  Buffer<Sums> before_;  // of take_feature_gradients
   bool gathered_ = false;
   bool with_depth_ = false;
 };

@@ -18,6 +18,8 @@ from aiohttp import web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 LOOPBACK = "127.0.0.1"
+_ICONS = frozenset({"/icon.svg", "/favicon.ico"})
+"""Answered without a token: browsers ask for the icon of every page, also of a refusal, whenever they find the time."""
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -85,7 +87,7 @@ class Guard:
         return self._check_token(request)
 
     def _check_token(self, request: web.Request) -> web.StreamResponse | None:
-        if self.token is None or _same(request.cookies.get(self._cookie), self.token):
+        if self.token is None or request.path in _ICONS or _same(request.cookies.get(self._cookie), self.token):
             return None
         if request.path == "/" and _same(request.query.get("token"), self.token):
             # The token leaves the address bar, where it would be copied along with a link.

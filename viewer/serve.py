@@ -7,7 +7,6 @@ ask at all. The server runs in a thread of its own, so that a training or a comm
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import socket
 import threading
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
-from PIL import Image
 
 from scenerep.errors import DataError, DeviceError
 from scenerep.viewer.guard import LOOPBACK, Guard, is_loopback
 from scenerep.viewer.live_feed import LiveFeed
 from scenerep.viewer.offer import Offer, Surroundings
+from scenerep.viewer.photographs import Photographs
 from scenerep.viewer.ranged import send_file
 
 WEB = Path(__file__).resolve().parent / "web"
@@ -64,9 +63,10 @@ class PageServer:
     ) -> None:
         self._offers = {offer.id: offer for offer in offers}
         self._order = [offer.id for offer in offers]
-        self._surroundings = surroundings or Surroundings()
+        told = surroundings or Surroundings()
+        self._photographs = Photographs(told)
         self._live = live
-        self._described = self._surroundings.describe()
+        self._described = told.describe()
         self._modules = page_modules()
         listener = _listen(host, port)
         self.port = int(listener.getsockname()[1])
@@ -108,7 +108,9 @@ class PageServer:
         return runner
 
     async def _module(self, request: web.Request) -> web.StreamResponse:
-        found = self._modules.get(request.path.lstrip("/") or "index.html")
+        path = request.path.lstrip("/")
+        # What browsers ask for on behalf of answers that are no page and name no icon.
+        found = self._modules.get({"": "index.html", "favicon.ico": "icon.svg"}.get(path, path))
         if found is None:
             raise web.HTTPNotFound
         return await send_file(request, *found, harden=self._guard.harden)
@@ -135,23 +137,23 @@ class PageServer:
         return await send_file(request, offer.file, "application/octet-stream", harden=self._guard.harden)
 
     async def _photograph(self, request: web.Request) -> web.StreamResponse:
-        number, capture = request.match_info["id"], self._surroundings.capture
-        # isascii: int() takes digits of all scripts, and a key has one spelling only.
-        if capture is None or not (number.isascii() and number.isdigit() and len(number) < 8):
-            raise web.HTTPNotFound
-        if int(number) >= len(capture.views):
+        number, width = request.match_info["id"], request.query.get("w", "")
+        if not _is_number(number) or int(number) >= len(self._photographs) or (width and not _is_number(width)):
             raise web.HTTPNotFound
         try:
-            data = await asyncio.to_thread(self._png, int(number))
+            if width:
+                data = await asyncio.to_thread(self._photographs.small, int(number), int(width))
+            else:
+                data = await asyncio.to_thread(self._photographs.lossless, int(number))
         except DataError as error:
             raise web.HTTPNotFound from error
-        return web.Response(body=data, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+        kind = "image/jpeg" if width else "image/png"
+        return web.Response(body=data, content_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
-    def _png(self, i: int) -> bytes:
-        """Lossless: the page measures against it."""
-        file = io.BytesIO()
-        Image.fromarray(self._surroundings.photograph(i)).save(file, "png", compress_level=1)
-        return file.getvalue()
+
+def _is_number(text: str) -> bool:
+    """Whether a text from outside is a plain number. isascii: int() takes digits of all scripts."""
+    return text.isascii() and text.isdigit() and len(text) < 8
 
 
 def page_modules() -> dict[str, tuple[Path, str]]:

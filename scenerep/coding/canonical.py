@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from scenerep.geometry.quaternions import quaternion_product
+
 _H = 0.5**0.5
 # Quaternion p for each order of the axes: rotating by q p and permuting the scales is the same Gaussian as q.
 # Key: axes of the old form that stand first, second and third in the new one.
@@ -40,22 +42,9 @@ def canonical_form(quats: np.ndarray, log_scales: np.ndarray) -> tuple[np.ndarra
     turn = np.empty((len(q), 4))
     for axes, quaternion in _PERMUTATIONS.items():
         turn[np.all(order == axes, axis=-1)] = quaternion
-    q = _multiply(q, turn)
+    q = quaternion_product(q, turn)
     # Half turns about x, y, z on the right move x, y or z of the quaternion into w (up to signs).
-    halves = np.stack([q, *(_multiply(q, np.eye(4)[axis][None]) for axis in (1, 2, 3))], axis=1)
+    halves = np.stack([q, *(quaternion_product(q, np.eye(4)[axis][None]) for axis in (1, 2, 3))], axis=1)
     best = np.argmax(np.abs(halves[..., 0]), axis=1)
     q = np.take_along_axis(halves, best[:, None, None], axis=1)[:, 0]
     return np.where(q[:, :1] < 0, -q, q), np.take_along_axis(scales, order, axis=-1)
-
-
-def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Hamilton product a b of quaternions wxyz [..., 4]."""
-    aw, ax, ay, az = np.moveaxis(a, -1, 0)
-    bw, bx, by, bz = np.moveaxis(b, -1, 0)
-    parts = [
-        aw * bw - ax * bx - ay * by - az * bz,
-        aw * bx + ax * bw + ay * bz - az * by,
-        aw * by - ax * bz + ay * bw + az * bx,
-        aw * bz + ax * by - ay * bx + az * bw,
-    ]
-    return np.stack(parts, axis=-1)

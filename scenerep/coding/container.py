@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -244,6 +245,7 @@ def _check_table(
 ) -> None:
     """Counts, layers and boxes of the chunks, before anything is allocated by them."""
     before = (0, -1)
+    per_cell: Counter[int] = Counter()
     for i, chunk in enumerate(chunks):
         at = table + entry * i
         if not 1 <= chunk.count <= min(CELL_SIZE, GAUSSIANS_PER_BYTE * sum(chunk.lengths)):
@@ -254,5 +256,8 @@ def _check_table(
         low, high = chunk.box
         if any(not a <= b < 1 << depth for a, b in zip(low, high)):
             raise FormatError(file, "a bounding box on the grid", f"{low} to {high}", at + 8)
+        per_cell[chunk.cell] += chunk.count
     if sum(chunk.count for chunk in chunks) != count:
         raise FormatError(file, f"chunks with {count} Gaussians", str(sum(chunk.count for chunk in chunks)), 20)
+    if per_cell and (most := max(per_cell.values())) > CELL_SIZE:
+        raise FormatError(file, f"cells of at most {CELL_SIZE} Gaussians in all layers", str(most), table)

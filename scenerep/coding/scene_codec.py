@@ -95,8 +95,9 @@ def decode(
     by_cell = [
         list(group) for _, group in itertools.groupby(sorted(chunks, key=_by_cell), key=lambda chunk: chunk.cell)
     ]
+    assembled = _Assembled(head, chunks)
 
-    def decode_one(cell: list[Chunk]) -> tuple[np.ndarray, np.ndarray]:
+    def decode_one(cell: list[Chunk]) -> None:
         streams = [_streams(data, chunk, kept, file) for chunk in cell]
         counts = np.array([chunk.count for chunk in cell], np.int64)
         numbers = np.array([chunk.layer for chunk in cell], np.int64)
@@ -105,10 +106,10 @@ def decode(
             layer, stream, message = fault
             place = cell[layer].place(stream)
             raise FormatError(file, f"a sound {STREAMS[stream]} stream", message, place, "get a fresh copy of the file")
-        return positions, values
+        assembled.put(cell, positions, values)
 
-    decoded = _map(decode_one, by_cell)
-    return _assemble(head, by_cell, decoded, layers)
+    _map(decode_one, by_cell)
+    return assembled.scene(layers)
 
 
 def stream_bits(q: QuantisedSplats) -> dict[str, int]:
@@ -201,37 +202,53 @@ def _streams(data: bytes, chunk: Chunk, kept: int, file: str) -> list[bytes]:
     return streams
 
 
-def _assemble(
-    head: Head, by_cell: list[list[Chunk]], decoded: list[tuple[np.ndarray, np.ndarray]], layers: int
-) -> QuantisedSplats:
-    """The scene in coded order (layer, cell, Morton code) of what the cells hold (cell, layer, Morton code)."""
-    k = head.quantiser.coefficients
-    pieces = []
-    for chunks, (positions, values) in zip(by_cell, decoded):
+class _Assembled:
+    """The scene in coded order (layer, cell, Morton code), filled by the threads that decode cells."""
+
+    def __init__(self, head: Head, chunks: list[Chunk]) -> None:
+        self._head, self._chunks = head, sorted(chunks, key=lambda chunk: (chunk.layer, chunk.cell))
+        counts = [chunk.count for chunk in self._chunks]
+        starts = [0, *itertools.accumulate(counts)]
+        self._starts = {(chunk.layer, chunk.cell): start for chunk, start in zip(self._chunks, starts)}
+        # The counts were checked against the bytes; memory is taken when a cell has been decoded.
+        n, k = starts[-1], head.quantiser.coefficients
+        self._parts = {
+            "positions": np.empty((n, 3), np.int32),
+            "log_scales": np.empty((n, 3), np.int32),
+            "rotations": np.empty((n, 3), np.int32),
+            "opacities": np.empty(n, np.int32),
+            "colours": np.empty((n, 3), np.int32),
+            "sh": np.empty((n, k, 3), np.int32),
+        }
+
+    def put(self, cell: list[Chunk], positions: np.ndarray, values: np.ndarray) -> None:
+        """What a cell holds, by layer, then by Morton code."""
         at = 0
-        for chunk in chunks:
-            span = slice(at, at + chunk.count)
-            pieces.append(((chunk.layer, chunk.cell), positions[span], values[span]))
+        for chunk in cell:
+            start = self._starts[chunk.layer, chunk.cell]
+            source, target = slice(at, at + chunk.count), slice(start, start + chunk.count)
+            parts = self._parts
+            parts["positions"][target] = positions[source]
+            parts["log_scales"][target] = values[source, 0:3]
+            parts["rotations"][target] = values[source, 3:6]
+            parts["opacities"][target] = values[source, 6]
+            parts["colours"][target] = values[source, 7:10]
+            parts["sh"][target] = values[source, 10:].reshape(parts["sh"][target].shape)
             at += chunk.count
-    pieces.sort(key=lambda piece: piece[0])
-    positions = np.concatenate([np.zeros((0, 3), np.int32), *(piece[1] for piece in pieces)])
-    values = np.concatenate([np.zeros((0, 10 + 3 * k), np.int32), *(piece[2] for piece in pieces)])
-    counts = [len(piece[1]) for piece in pieces]
-    return QuantisedSplats(
-        positions=positions,
-        log_scales=values[:, 0:3],
-        rotations=values[:, 3:6],
-        opacities=values[:, 6],
-        colours=values[:, 7:10],
-        sh=values[:, 10:].reshape(len(values), k, 3),
-        quantiser=head.quantiser,
-        layers=np.repeat(np.array([piece[0][0] for piece in pieces], np.uint8), counts),
-        layer_count=head.layer_count,
-        decoded_layers=layers,
-        gains=head.gains,
-        antialiased=head.antialiased,
-        metadata=dict(head.metadata or {}),
-    )
+
+    def scene(self, layers: int) -> QuantisedSplats:
+        head = self._head
+        numbers = np.array([chunk.layer for chunk in self._chunks], np.uint8)
+        return QuantisedSplats(
+            **self._parts,
+            quantiser=head.quantiser,
+            layers=np.repeat(numbers, [chunk.count for chunk in self._chunks]),
+            layer_count=head.layer_count,
+            decoded_layers=layers,
+            gains=head.gains,
+            antialiased=head.antialiased,
+            metadata=dict(head.metadata or {}),
+        )
 
 
 def _map(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:

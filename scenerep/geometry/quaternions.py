@@ -56,3 +56,16 @@ def rotation_from_axis_angle(vectors: np.ndarray) -> np.ndarray:
     # sin(half) / (2 half), by np.sinc so that angle zero needs no special case
     scale = np.sinc(half / np.pi) / 2
     return rotation_from_quaternion(np.concatenate([np.cos(half), vectors * scale], axis=-1))
+
+
+def quaternion_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Hamilton product a b of quaternions wxyz [..., 4]."""
+    aw, ax, ay, az = np.moveaxis(a, -1, 0)
+    bw, bx, by, bz = np.moveaxis(b, -1, 0)
+    parts = [
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    ]
+    return np.stack(parts, axis=-1)

@@ -10,7 +10,7 @@ _FREE_BYTES = 64 << 20
 _MAX_EXPANSION = 100
 
 
-def require_bytes(data: bytes, offset: int, size: int, what: str, file: str) -> None:
+def require_bytes(data: bytes | memoryview, offset: int, size: int, what: str, file: str) -> None:
     """Raise a FormatError unless `size` bytes of `data` stand at `offset`."""
     left = max(0, len(data) - offset)
     if size > left:

@@ -20,7 +20,7 @@ from scenerep.errors import FormatError
 from scenerep.geometry.poses import nearest_rotation
 from scenerep.geometry.sh import rgb_from_dc
 from scenerep.io import spz
-from scenerep.io.axes import AXES, OURS, convert_axes
+from scenerep.io.axes import AXES, OURS, convert_axes, flip_axes
 from scenerep.io.gltf import FLOAT, MAGIC, POINTS, UNSIGNED_BYTE, Gltf
 from scenerep.io.packing import logits_from_opacity, opacity, to_bytes
 from scenerep.io.repair import finite_scene
@@ -124,11 +124,12 @@ def read(data: bytes, file: str = "<glb>") -> Gaussians:
     if not used and not (skipped == 0 and _NAME in gltf.extensions_used):
         hint = "a mesh is no splat scene" if skipped else ""
         raise FormatError(file, f"a primitive with {_NAME}", f"{skipped} other primitives", 0, hint)
-    scene = merge(parts) if parts else _EMPTY
+    scene = (merge(parts) if len(parts) > 1 else parts[0]) if parts else _EMPTY
     metadata: dict[str, object] = {"skipped_meshes": skipped} if skipped else {}
     for part in parts:
         metadata |= part.metadata
-    return replace(convert_axes(scene, AXES["glb"], OURS), metadata=metadata)
+    flip_axes(scene.arrays(), AXES["glb"], OURS)
+    return replace(scene, metadata=metadata)
 
 
 def _primitive(gltf: Gltf, primitive: dict, extension: dict, place: str) -> Gaussians:
@@ -140,7 +141,7 @@ def _primitive(gltf: Gltf, primitive: dict, extension: dict, place: str) -> Gaus
     if _SPZ in nested:
         view = gltf.object(nested[_SPZ], _SPZ).get("bufferView")
         packed = gltf.view_bytes(view, f"{_SPZ}.bufferView")
-        return convert_axes(spz.read(packed, f"{gltf.file}: {_SPZ}"), OURS, AXES["glb"])
+        return convert_axes(spz.read(bytes(packed), f"{gltf.file}: {_SPZ}"), OURS, AXES["glb"])
     attributes = gltf.object(primitive.get("attributes", {}), f"{place}.attributes")
 
     def column(name: str, width: int) -> np.ndarray:
@@ -159,8 +160,13 @@ def _primitive(gltf: Gltf, primitive: dict, extension: dict, place: str) -> Gaus
         "quats": column(f"{_NAME}:ROTATION", 4)[:, [3, 0, 1, 2]],
         "opacity_logits": column(f"{_NAME}:OPACITY", 1)[:, 0],
     }
-    coefficients = [column(name, 3) for name in names]
-    counts = {len(array) for array in (*columns.values(), *coefficients)}
+    columns["sh"] = np.empty((len(means), len(names), 3), np.float32)
+    counts = {len(array) for array in columns.values()}
+    for i, name in enumerate(names):  # one at a time: SH is most of a scene
+        coefficient = column(name, 3)
+        counts.add(len(coefficient))
+        if len(counts) == 1:
+            columns["sh"][:, i] = coefficient
     if len(counts) > 1:
         raise FormatError(gltf.file, f"attributes of one length in {place}", str(sorted(counts)))
     metadata: dict[str, object] = {}
@@ -171,7 +177,6 @@ def _primitive(gltf: Gltf, primitive: dict, extension: dict, place: str) -> Gaus
         with np.errstate(divide="ignore", invalid="ignore"):
             columns["log_scales"] = np.log(sizes)
     columns["opacity_logits"] = logits_from_opacity(columns["opacity_logits"])
-    columns["sh"] = np.stack(coefficients, axis=1)
     return finite_scene(columns, metadata)
 
 

@@ -40,7 +40,7 @@ class Gltf:
         asset = self.object(self._document.get("asset", {}), "asset")
         if str(asset.get("version", ""))[:2] != "2.":
             raise FormatError(file, "glTF version 2", repr(asset.get("version"))[:40])
-        self._buffers: dict[int, bytes] = {}
+        self._buffers: dict[int, memoryview] = {}
 
     @property
     def extensions_used(self) -> list[Any]:
@@ -75,8 +75,8 @@ class Gltf:
                     place = f"meshes[{node['mesh']}].primitives[{i}]"
                     yield world, self.object(primitive, place), place
 
-    def view_bytes(self, index: Any, place: str) -> bytes:
-        """The bytes of a buffer view."""
+    def view_bytes(self, index: Any, place: str) -> memoryview:
+        """The bytes of a buffer view, where they stand: copies of large files would double the memory."""
         views = self._list(self._document.get("bufferViews", []), "bufferViews")
         view = self._entry(views, index, f"bufferViews ({place})")
         start, size = (
@@ -110,7 +110,7 @@ class Gltf:
             return np.maximum(raw.astype(np.float32) / np.iinfo(raw.dtype).max, -1)
         return raw.astype(np.float32)
 
-    def _buffer(self, index: Any) -> bytes:
+    def _buffer(self, index: Any) -> memoryview:
         buffers = self._list(self._document.get("buffers", []), "buffers")
         buffer = self._entry(buffers, index, "buffers")
         if index not in self._buffers:
@@ -119,7 +119,7 @@ class Gltf:
                 self._buffers[index] = self._body
             elif isinstance(uri, str) and uri.startswith("data:") and _DATA_URI in uri[:200]:
                 try:
-                    self._buffers[index] = base64.b64decode(uri.partition(_DATA_URI)[2], validate=True)
+                    self._buffers[index] = memoryview(base64.b64decode(uri.partition(_DATA_URI)[2], validate=True))
                 except (binascii.Error, ValueError) as error:
                     raise FormatError(self.file, f"base64 in buffers[{index}]", str(error)) from None
             else:
@@ -162,7 +162,7 @@ class Gltf:
         return value
 
 
-def _split(data: bytes, file: str) -> tuple[bytes, bytes | None]:
+def _split(data: bytes, file: str) -> tuple[bytes, memoryview | None]:
     """The JSON chunk and the binary one, if there is one (glTF 2.0, section 4.4)."""
     require_bytes(data, 0, 20, "the header and the first chunk", file)
     version, total, size, kind = struct.unpack_from("<III4s", data, 4)
@@ -177,4 +177,4 @@ def _split(data: bytes, file: str) -> tuple[bytes, bytes | None]:
     if kind != b"BIN\0":
         return data[20 : 20 + struct.unpack_from("<I", data, 12)[0]], None
     require_bytes(data, start + 8, size, "the binary chunk", file)
-    return data[20:start], data[start + 8 : start + 8 + size]
+    return data[20:start], memoryview(data)[start + 8 : start + 8 + size]

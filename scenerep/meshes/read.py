@@ -39,14 +39,14 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
     """
     import trimesh  # half a second
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not path.is_file():  # trimesh would take the name for the mesh itself
+        raise DataError(f"{path} cannot be read: it is no file")
     try:
         mesh = trimesh.load_mesh(path, process=False)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # trimesh's loaders raise whatever their parsers do
         raise FormatError(path, "a mesh", f"damage ({error})", 0) from None
-    if not isinstance(mesh, trimesh.Trimesh) or len(data) == 0 or len(mesh.vertices) == 0:
+    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.vertices) == 0:
         raise FormatError(path, "a mesh with triangles", "none", 0)
     return mesh

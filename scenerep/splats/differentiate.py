@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,9 @@ from scenerep.geometry.cameras import Camera
 from scenerep.metrics import L1SSIM
 from scenerep.native import native
 from scenerep.splats.targets import Target
+
+# Pixels that NumPy works on at once: what it makes on the way is small enough to come from memory that was just freed.
+_BAND = 4096
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Differentiator:
         self._grads: dict[str, np.ndarray] = {}
         self._visible = np.zeros(0, dtype=np.uint8)
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}
+        self._exposed = np.zeros((0, 0, 3), dtype=np.float32)
         self.seconds: dict[str, float] = {}  # of the parts of the last call, for benchmarks
 
     def __call__(self, params: dict[str, np.ndarray], view: View) -> Gradients:
@@ -74,18 +79,17 @@ class Differentiator:
     def compare(self, params: dict[str, np.ndarray], view: View) -> tuple[float, np.ndarray | None]:
         """Loss and gradient by the exposure; the gradients by the scene are left in `raster`, to be used or fetched."""
         native()  # keeps the pool at torch's number of threads
-        rgb, alpha, depth, v_rgb = self._buffers(view.camera)
+        rgb, alpha, v_rgb, depth, v_alpha, v_depth = self._buffers(view.camera)
         use_depth = view.target.depth is not None and view.depth_weight > 0
         clock = [time.perf_counter()]
         self._draw(params, view, rgb, alpha, depth if use_depth else None)
         clock.append(time.perf_counter())
         loss, v_exposure = self._picture_loss(view, rgb, v_rgb)
-        v_alpha = v_depth = None
         if use_depth:
-            depth_loss, v_alpha, v_depth = _depth_loss(view, alpha, depth)
-            loss += depth_loss
+            loss += _depth_loss(view, alpha, depth, v_alpha, v_depth)
         clock.append(time.perf_counter())
-        self.raster.backward_colour(rgb, alpha, depth if use_depth else None, v_rgb, v_alpha, v_depth, False)
+        by_depth = (depth, v_rgb, v_alpha, v_depth) if use_depth else (None, v_rgb, None, None)
+        self.raster.backward_colour(rgb, alpha, *by_depth, False)
         clock.append(time.perf_counter())
         self.seconds = dict(zip(("forward", "loss", "backward"), np.diff(clock)))
         return loss, v_exposure
@@ -115,7 +119,7 @@ class Differentiator:
 
     def pull_back(self, params: dict[str, np.ndarray], view: View, v_rgb: np.ndarray) -> Gradients:
         """Gradients of sum(v_rgb * picture) for a given `v_rgb` float32 [h, w, 3]; the loss is not computed (0)."""
-        rgb, alpha, _, _ = self._buffers(view.camera)
+        rgb, alpha = self._buffers(view.camera)[:2]
         self._draw(params, view, rgb, alpha, None)
         self.raster.backward_colour(rgb, alpha, None, v_rgb, None, None, False)
         return self.gradients(params, view)
@@ -146,38 +150,53 @@ class Differentiator:
         if size not in self._pictures:
             if len(self._pictures) > 8:
                 self._pictures.clear()
-            shapes = ((*size, 3), size, size, (*size, 3))
+            # rgb, alpha, and v_rgb; depth, v_alpha and v_depth. Pages that are never touched cost nothing.
+            shapes = ((*size, 3), size, (*size, 3), size, size, size)
             self._pictures[size] = tuple(np.empty(shape, dtype=np.float32) for shape in shapes)
         return self._pictures[size]
 
     def _picture_loss(self, view: View, rgb: np.ndarray, v_rgb: np.ndarray) -> tuple[float, np.ndarray | None]:
         """Loss and, in `v_rgb`, its gradient; gradient of the exposure if there is one."""
-        picture = rgb
-        if view.exposure is not None:
-            picture = rgb @ view.exposure[:, :3].T + view.exposure[:, 3]
-        target = view.target
-        loss = self._loss.loss_and_gradient(picture, target.rgb, mask=target.mask, gradient=v_rgb).loss
-        if view.exposure is None:
-            return loss, None
-        flat, v = rgb.reshape(-1, 3), v_rgb.reshape(-1, 3)
+        target, exposure = view.target, view.exposure
+        if exposure is None:
+            return self._loss.loss_and_gradient(rgb, target.rgb, mask=target.mask, gradient=v_rgb).loss, None
+        if self._exposed.shape != rgb.shape:
+            self._exposed = np.empty_like(rgb)
+        flat, exposed, v = rgb.reshape(-1, 3), self._exposed.reshape(-1, 3), v_rgb.reshape(-1, 3)
+        for band in _bands(len(flat)):
+            np.matmul(flat[band], exposure[:, :3].T, out=exposed[band])
+            exposed[band] += exposure[:, 3]
+        loss = self._loss.loss_and_gradient(self._exposed, target.rgb, mask=target.mask, gradient=v_rgb).loss
         v_exposure = np.concatenate([v.T @ flat, v.sum(axis=0)[:, None]], axis=1)
-        np.matmul(v.copy(), view.exposure[:, :3], out=v)
+        for band in _bands(len(flat)):
+            v[band] = v[band] @ exposure[:, :3]
         return loss, v_exposure
 
 
-def _depth_loss(view: View, alpha: np.ndarray, weighted: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mean absolute error of the expected depth where both are known, and its gradients by alpha and weighted depth."""
-    truth = view.target.depth
+def _depth_loss(view: View, alpha: np.ndarray, weighted: np.ndarray, v_alpha: np.ndarray, v_depth: np.ndarray) -> float:
+    """Mean absolute error of the expected depth where both are known; fills its gradients by alpha and by depth."""
+    truth, mask = view.target.depth, view.target.mask
     assert truth is not None
-    known = (truth > 0) & (alpha > 0.5)
-    if view.target.mask is not None:
-        known &= view.target.mask != 0
-    safe = np.where(known, alpha, 1.0)
-    error = np.where(known, weighted / safe - truth, 0.0)
-    weight = view.depth_weight / max(1, int(known.sum()))
-    v = np.sign(error) * (weight / safe)
-    return (
-        weight * float(np.abs(error).sum()),
-        np.ascontiguousarray(-v * weighted / safe, dtype=np.float32),
-        np.ascontiguousarray(v, dtype=np.float32),
-    )
+    flat = [a.reshape(-1) for a in (alpha, weighted, truth, v_alpha, v_depth)]
+    keep = None if mask is None else mask.reshape(-1)
+
+    def known(band: slice) -> np.ndarray:
+        found = (flat[2][band] > 0) & (flat[0][band] > 0.5)
+        return found if keep is None else found & (keep[band] != 0)
+
+    bands = list(_bands(alpha.size))
+    weight = view.depth_weight / max(1, sum(int(known(band).sum()) for band in bands))
+    total = 0.0
+    for band in bands:
+        here = known(band)
+        a, d, t, to_alpha, to_depth = (array[band] for array in flat)
+        safe = np.where(here, a, 1.0)
+        error = np.where(here, d / safe - t, 0.0)
+        to_depth[:] = np.sign(error) * (weight / safe)
+        to_alpha[:] = -to_depth * d / safe
+        total += float(np.abs(error).sum())
+    return weight * total
+
+
+def _bands(pixels: int) -> Iterator[slice]:
+    return (slice(begin, begin + _BAND) for begin in range(0, pixels, _BAND))

@@ -44,6 +44,7 @@ class Targets:
         self._free = keep_bytes
         self._loader = ThreadPoolExecutor(1, "targets")
         self._coming: dict[tuple[int, int], Future[Target]] = {}
+        self._composed = np.zeros((0, 0, 3), dtype=np.float32)
 
     def prefetch(self, views: Iterable[int], level: int) -> None:
         """Loads what `get` will be asked for next in a background thread; what an earlier call announced is forgotten.
@@ -58,7 +59,10 @@ class Targets:
                 self._coming[key] = self._loader.submit(self._load, *key)
 
     def get(self, view: int, level: int, background: np.ndarray) -> Target:
-        """The picture of a view, halved `level` times, over a background [3] in [0, 1]."""
+        """The picture of a view, halved `level` times, over a background [3] in [0, 1].
+
+        Where the background is drawn anew at each step, the next call of this size overwrites the picture.
+        """
         found = self._kept.get((view, level))
         if found is None:
             coming = self._coming.pop((view, level), None)
@@ -69,7 +73,11 @@ class Targets:
                 self._kept[view, level] = found
         if found.rgb.shape[2] == 3:
             return found
-        return Target(found.camera, over(found.rgb, background), found.mask, found.depth)
+        if self._composed.shape[:2] != found.rgb.shape[:2]:
+            self._composed = np.empty((*found.rgb.shape[:2], 3), dtype=np.float32)
+        for row in range(len(found.rgb)):  # one by one: no large arrays on the way
+            self._composed[row] = over(found.rgb[row], background)
+        return Target(found.camera, self._composed, found.mask, found.depth)
 
     def _load(self, view: int, level: int) -> Target:
         camera, rgb = self._capture.camera(view), self._capture.image(view)
@@ -89,6 +97,6 @@ class Targets:
 
 
 def over(straight: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """A picture with straight alpha, uint8 [h, w, 4], over a colour [3] in [0, 1]: float32 [h, w, 3] in [0, 1]."""
+    """Pixels with straight alpha, uint8 [..., 4], over a colour [3] in [0, 1]: float32 [..., 3] in [0, 1]."""
     alpha = straight[..., 3:].astype(np.float32) / 255.0
     return straight[..., :3] * (alpha / 255.0) + (1.0 - alpha) * background.astype(np.float32)

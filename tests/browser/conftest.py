@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from file_server import FileHandler, FileServer, content_type
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "viewer" / "web"
@@ -84,56 +83,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     files = tmp_path_factory.mktemp("files")
     roots = {"tests": Path(__file__).parent, "files": files}
 
-    class Handler(SimpleHTTPRequestHandler):
-        extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript"}
-        protocol_version = "HTTP/1.1"
-
-        def translate_path(self, path: str) -> str:
-            first, _, rest = unquote(path.partition("?")[0]).lstrip("/").partition("/")
-            return str(roots[first] / rest if first in roots else WEB / first / rest)
-
+    class Handler(FileHandler):
         def do_GET(self) -> None:
-            if self.path == "/blank.html":
-                self._send(b"<!doctype html><title>blank</title><link rel=icon href=data:,>", "text/html", 200)
+            if self.send_common():
                 return
-            file = Path(self.translate_path(self.path))
+            first, _, rest = unquote(self.path.partition("?")[0]).lstrip("/").partition("/")
+            file = roots[first] / rest if first in roots else WEB / first / rest
             if not file.is_file() or ".." in self.path:
                 self.send_error(404)
                 return
-            data = file.read_bytes()
+            data, kind = file.read_bytes(), content_type(file)
             match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            headers = {"Accept-Ranges": "bytes"}
             if match is None:
-                self._send(data, self.guess_type(str(file)), 200)
+                self.send_data(data, kind, 200, headers)
             elif (start := int(match[1])) >= len(data):
-                self._send(b"", "text/plain", 416)
+                self.send_data(b"", kind, 416, headers)
             else:
                 part = data[start : int(match[2]) + 1 if match[2] else None]
-                self._send(part, self.guess_type(str(file)), 206, f"bytes {start}-{start + len(part) - 1}/{len(data)}")
+                headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(data)}"
+                self.send_data(part, kind, 206, headers)
 
-        def _send(self, data: bytes, kind: str, status: int, content_range: str = "") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(data)))
-            self.send_header("Accept-Ranges", "bytes")
-            if content_range:
-                self.send_header("Content-Range", content_range)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *args: object) -> None:
-            pass  # a browser that hangs up is no news
-
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield Site(f"http://127.0.0.1:{server.server_port}", files)
-    server.shutdown()
-    server.server_close()
+    server = FileServer(Handler)
+    yield Site(server.url, files)
+    server.stop()
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import Site, watched_page
+from conftest import Site
 from PIL import Image
 from rendered_capture import photograph_scene, ring, small_scene
 from splat_scenes import psnr, surfaces
-from viewer_page import NO_SCENES, open_scene, ready, settle, until
+from viewer_page import SIZE, open_scene, ready, settle, small_page, until
 
 from scenerep.io.scene_files import read_scene, write_scene
 from scenerep.render import render
@@ -21,8 +21,6 @@ from scenerep.viewer import PageServer, Surroundings, offer_scene
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-SIZE = {"width": 480, "height": 360}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +32,7 @@ def files(site: Site) -> Path:
 
 @pytest.fixture
 def page(chromium: Any, site: Site, files: Path, tolerated: list[str]) -> Iterator[Page]:
-    tolerated.append(NO_SCENES)
-    yield from watched_page(chromium, site, tolerated, viewport=SIZE, reduced_motion="reduce")
+    yield from small_page(chromium, site, tolerated)
 
 
 @pytest.fixture

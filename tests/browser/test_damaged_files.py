@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Site
-from quantised_scenes import quantised_scene
+from quantised_scenes import overfull_cell, quantised_scene
 from scene_cases import plain_scene
 from test_anchored import anchored
 from test_codebook_splats import part
@@ -97,6 +97,7 @@ CASES: dict[str, tuple[bytes, Damage, int]] = {
     "splats": (SPLATS, damaged, 100),
     "splats, head": (SPLATS, head_resealed, 150),
     "splats, streams": (SPLATS, streams_resealed, 200),
+    "splats, a cell": (overfull_cell(), lambda data, rng: data, 1),
     "codebooks, head": (CODEBOOKS, head_resealed, 50),
     "codebooks, chunks": (CODEBOOKS, chunks_resealed, 100),
     "anchors, head": (ANCHORS, head_resealed, 50),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import Site, watched_page
 from splat_scenes import psnr, python_camera, surfaces
-from viewer_page import NO_SCENES, capture, eye, open_scene, open_viewer, pose, ready, settle, until
+from viewer_page import NO_SCENES, SIZE, capture, eye, open_scene, open_viewer, pose, ready, settle, small_page, until
 
 from scenerep.io.scene_files import read_scene, write_scene
 from scenerep.render import render
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 COUNT = 1500
-SIZE = {"width": 480, "height": 360}
 MIDDLE = (240, 220)
 
 
@@ -33,8 +32,7 @@ def files(site: Site) -> Path:
 
 @pytest.fixture
 def page(chromium: Any, site: Site, files: Path, tolerated: list[str]) -> Iterator[Page]:
-    tolerated.append(NO_SCENES)
-    yield from watched_page(chromium, site, tolerated, viewport=SIZE, reduced_motion="reduce")
+    yield from small_page(chromium, site, tolerated)
 
 
 @pytest.fixture
@@ -333,8 +331,20 @@ def test_capture_is_upright_and_of_any_size(viewer: Page, files: Path) -> None:
 
 
 def test_capture_beyond_the_limit_is_refused(viewer: Page) -> None:
+    shown = viewer.screenshot()
     message = viewer.evaluate("() => scenerep.capture({ width: 1e6, height: 2 }).catch((error) => error.message)")
     assert "1000000 x 2" in message
+    assert viewer.screenshot() == shown
+
+
+def test_a_file_that_breaks_off_midway_leaves_no_progress_bar(page: Page, site: Site, files: Path) -> None:
+    data = bytearray((files / "page.srz").read_bytes())
+    data[-1] ^= 1
+    (files / "broken.srz").write_bytes(data)
+    open_viewer(page, f"{site.url}/index.html?scene=files/broken.srz")
+    page.get_by_role("alert").wait_for()
+    assert "broken.srz" in page.get_by_role("alert").inner_text()
+    assert not page.locator("#progress").is_visible()
 
 
 def test_lost_context_comes_back(viewer: Page, tolerated: list[str]) -> None:
@@ -358,6 +368,34 @@ def test_lost_context_comes_back(viewer: Page, tolerated: list[str]) -> None:
     assert viewer.screenshot() == shown
 
 
+_COUNT_WORK = """async () => {
+  const { WebGl2Scene } = await import("/render/webgl2_scene.js");
+  const work = (globalThis.work = { appended: [], together: 0 });
+  const { append } = WebGl2Scene.prototype;
+  const { port1, port2 } = new MessageChannel();
+  let inThisTask = 0;
+  port1.onmessage = () => (inThisTask = 0);
+  WebGl2Scene.prototype.append = function (chunk) {
+    if (inThisTask++ > 0) work.together++;
+    work.appended.push(chunk.count);
+    append.call(this, chunk);
+    port2.postMessage(null); // comes in the next task
+  };
+}"""
+
+
+def test_large_scenes_are_taken_in_small_tasks(page: Page, site: Site) -> None:
+    """No task of the page's thread holds more than one piece of 16,384 splats."""
+    write_scene(surfaces(50_000, degree=0), site.files / "large.srz")
+    open_viewer(page, f"{site.url}/index.html")
+    page.evaluate(_COUNT_WORK)
+    page.evaluate("() => scenerep.open('files/large.srz')")
+    ready(page)
+    work = page.evaluate("() => work")
+    assert sorted(work["appended"]) == [50_000 - 3 * 16384, 16384, 16384, 16384]
+    assert work["together"] == 0
+
+
 # --- other pages, other users
 
 
@@ -367,6 +405,8 @@ def test_messages_of_the_own_origin_are_answered(viewer: Page) -> None:
       postMessage({ scenerep: "stats", id: 7 }, location.origin);
     })""")
     assert answer["id"] == 7 and answer["result"]["scenes"][0]["name"] == "page.srz"
+    viewer.evaluate("""() => postMessage({ scenerep: "open", argument: ["files/page.ply", 1] }, location.origin)""")
+    until(viewer, "() => scenerep.ready() && scenerep.stats().scenes[1]?.name === 'page.ply'")
 
 
 @pytest.mark.parametrize("named", [False, True])

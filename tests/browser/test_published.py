@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from file_server import FileHandler, FileServer
 from PIL import Image
 from rendered_capture import small_scene
 
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
+class _Folder(FileHandler, SimpleHTTPRequestHandler):
+    """Directory listings and index.html, as plain hosts have them, without ranges."""
+
+    def do_GET(self) -> None:
+        if not self.send_common():
+            SimpleHTTPRequestHandler.do_GET(self)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    server = FileServer(partial(_Folder, directory=str(tmp_path)))
+    yield server.url
+    server.stop()
 
 
 @pytest.mark.parametrize("ending", ["srz", "glb"])

@@ -71,17 +71,17 @@ _HAND_OVER = (
   state.scene.append(chunk);
 }"""
 )
-_CAPTURE = """async ({ camera, mode, sort, degree, gain }) => {
+_CAPTURE = """async ({ camera, mode, degree, gain }) => {
   const { renderer, scene, base64 } = globalThis.state;
   if (degree !== null) scene.degree = degree;
   if (gain !== null) scene.gain = gain;
-  return base64(await renderer.capture(scene, { camera, mode, sort, float: mode === "exact" }));
+  return base64(await renderer.capture(scene, { camera, mode, float: mode === "exact" }));
 }"""
 _SHOW = """async ({ camera, exact }) => {
   const { renderer, scene, canvas } = globalThis.state;
   Object.assign(canvas, { width: camera.width, height: camera.height });
   renderer.wantsExact = exact;
-  const { order } = await scene.sorter.ask(camera.viewFromWorld.slice(8, 12), true);
+  const { order } = await scene.sorter.ask(camera.viewFromWorld.slice(8, 12));
   scene.setOrder(order);
   renderer.frame([{ scene }], camera);
   await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
@@ -100,16 +100,14 @@ class Drawn:
     def open(self, url: str) -> dict[str, Any]:
         return self.page.evaluate(_OPEN, {"url": url, "background": BACKGROUND})
 
-    def floats(
-        self, seen: Camera, sort: str = "exact", degree: int | None = None, gain: dict[str, float] | None = None
-    ) -> np.ndarray:
+    def floats(self, seen: Camera, degree: int | None = None, gain: dict[str, float] | None = None) -> np.ndarray:
         """RGBA before rounding, premultiplied, without background."""
-        asked = {"camera": page_camera(seen), "mode": "exact", "sort": sort, "degree": degree, "gain": gain}
+        asked = {"camera": page_camera(seen), "mode": "exact", "degree": degree, "gain": gain}
         return numbers(self.page.evaluate(_CAPTURE, asked), np.float32, seen)
 
     def bytes(self, seen: Camera) -> np.ndarray:
-        """RGBA of the 8-bit target, over the background."""
-        asked = {"camera": page_camera(seen), "mode": "fast", "sort": "exact", "degree": None, "gain": None}
+        """RGBA of mode `fast`, over the background."""
+        asked = {"camera": page_camera(seen), "mode": "fast", "degree": None, "gain": None}
         return numbers(self.page.evaluate(_CAPTURE, asked), np.uint8, seen)
 
     def screenshot(self, seen: Camera, exact: bool, file: Path) -> np.ndarray:
@@ -189,15 +187,6 @@ def test_pictures_are_those_of_our_renderer(
     assert psnr(found, unstopped(scene, seen)) >= 90
 
 
-@pytest.mark.parametrize("name", ["floats.ply", "integers.srz"])
-def test_sort_by_16_bits(shared: Callable, name: str) -> None:
-    """A few opaque splats change places, which costs some views more than others."""
-    drawn, scene = shared(name)
-    views = [camera(which, fov_deg=fov_deg) for which in range(3) for fov_deg in (35.0, 80.0)]
-    found = [psnr(drawn.floats(seen, "16bit"), expected(scene, seen)) for seen in views]
-    assert np.median(found) >= 58 and min(found) >= 50, found
-
-
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 @pytest.mark.parametrize("name", ["floats.ply", "integers.srz"])
 def test_lower_sh_degrees(shared: Callable, name: str, degree: int) -> None:
@@ -245,14 +234,28 @@ def test_what_the_screen_shows(shared: Callable, unstopped: Callable, tmp_path: 
     for which in range(3):
         seen = camera(which)
         truth = np.clip(over(expected(scene, seen)), 0, 1)
-        # Every splat rounds to 8 bits; up close many lie over one another.
-        least = 45 if which == 2 else 48
-        assert psnr(drawn.screenshot(seen, False, tmp_path / "fast.png"), truth) >= least
+        assert psnr(drawn.screenshot(seen, False, tmp_path / "fast.png"), truth) >= 50
         exact = drawn.screenshot(seen, True, tmp_path / "exact.png")
         whole = np.clip(over(unstopped(scene, seen)), 0, 1)
         assert np.abs(255 * exact - np.round(255 * whole)).max() <= 1
         rounded = drawn.bytes(seen)
-        assert (rounded[..., 3] == 255).all() and psnr(rounded[..., :3] / 255, truth) >= least
+        assert (rounded[..., 3] == 255).all() and psnr(rounded[..., :3] / 255, truth) >= 50
+
+
+def test_a_gpu_that_cannot_blend_floats(shared: Callable, tmp_path: Path) -> None:
+    """Every splat rounds to 8 bits; up close many lie over one another."""
+    drawn, scene = shared("floats.ply")
+    swap = "() => { [state.renderer.halfFormat, state.half] = [state.half ?? null, state.renderer.halfFormat]; }"
+    drawn.page.evaluate(swap)
+    try:
+        for which, least in enumerate((48, 48, 45)):
+            truth = np.clip(over(expected(scene, camera(which))), 0, 1)
+            shown = drawn.screenshot(camera(which), False, tmp_path / "fast.png")
+            rounded = drawn.bytes(camera(which))
+            assert (rounded[..., 3] == 255).all()
+            assert least <= psnr(rounded[..., :3] / 255, truth) < 55 and psnr(shown, truth) >= least
+    finally:
+        drawn.page.evaluate(swap)
 
 
 def test_swiftshader_draws_the_same(launch: Callable[[str], Any], site: Site) -> None:
@@ -348,10 +351,10 @@ def test_each_sh_coefficient(drawn: Drawn) -> None:
 
 # --- the order
 
-_SORT = """async ({ depths, coarse }) => {
-  const { sortCoarse, sortExact } = await import("/render/depth_sort.js");
+_SORT = """async ({ depths }) => {
+  const { sortByDepth } = await import("/render/depth_sort.js");
   const indices = Uint32Array.from(depths, (_, i) => 2 * i);
-  return [...(coarse ? sortCoarse : sortExact)(new Float32Array(depths), indices, depths.length)];
+  return [...sortByDepth(new Float32Array(depths), indices, depths.length)];
 }"""
 
 
@@ -360,19 +363,8 @@ def test_exact_order(page: Page, n: int) -> None:
     """The farthest first; of equal depths the higher index first."""
     r = np.random.default_rng(n)
     depths = np.concatenate([r.lognormal(0, 4, n - n // 3), r.integers(1, 5, n // 3)]).astype(np.float32)
-    found = page.evaluate(_SORT, {"depths": depths.tolist(), "coarse": False})
+    found = page.evaluate(_SORT, {"depths": depths.tolist()})
     assert found == (2 * np.lexsort((-np.arange(n), -depths))).tolist()
-
-
-@pytest.mark.parametrize("spread", ["wide", "equal"])
-def test_coarse_order(page: Page, spread: str) -> None:
-    r = np.random.default_rng(1)
-    depths = (r.uniform(0.5, 90, 5000) if spread == "wide" else np.full(5000, 3.0)).astype(np.float32)
-    found = np.array(page.evaluate(_SORT, {"depths": depths.tolist(), "coarse": True})) // 2
-    assert sorted(found) == list(range(5000))
-    assert np.diff(depths[found]).max() <= 1.001 * 89.5 / 65535
-    if spread == "equal":
-        assert (np.diff(found) < 0).all()
 
 
 def test_depths_outside_the_range_are_left_out(page: Page) -> None:

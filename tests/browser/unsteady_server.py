@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from file_server import FileHandler, FileServer, content_type
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Faults:
     """From this request on, the file is another one."""
     wrong_range: bool = False
     """Answer a range with bytes from the front."""
+    limit: int | None = None
+    """What stands from this byte of the file on is held back until the limit is raised."""
     asked: list[str] = field(default_factory=list)
     """The Range header of each request so far; empty without."""
     sent: int = 0
@@ -41,44 +44,21 @@ class UnsteadyServer:
         self.faults: dict[str, Faults] = {}
         unsteady = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(FileHandler):
             def do_GET(self) -> None:
+                if self.send_common():
+                    return
                 if self.path.startswith("/unsteady/"):
                     unsteady._serve(self, unsteady.faults[self.path.rpartition("/")[2]])
                     return
-                file = root / self.path.lstrip("/")
-                if self.path == "/blank.html":
-                    self._send(b"<!doctype html><title>blank</title><link rel=icon href=data:,>", "text/html")
-                elif file.is_file() and ".." not in self.path:
-                    self._send(file.read_bytes(), "text/javascript" if file.suffix == ".js" else "text/plain")
+                file = root / self.path.partition("?")[0].lstrip("/")
+                if file.is_file() and ".." not in self.path:
+                    self.send_data(file.read_bytes(), content_type(file))
                 else:
                     self.send_error(404)
 
-            def _send(self, data: bytes, kind: str) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args: object) -> None:
-                pass  # a browser that hangs up is no news
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server = FileServer(Handler)
+        self.url, self.stop = self._server.url, self._server.stop
 
     def _serve(self, request: BaseHTTPRequestHandler, faults: Faults) -> None:
         wanted = request.headers.get("Range", "")
@@ -113,9 +93,16 @@ class UnsteadyServer:
         limit = faults.break_after.pop(0) if faults.break_after else None
         body = data[start:stop] if limit is None else data[start : min(stop, start + limit)]
         try:
-            for at in range(0, len(body), 4096):
-                piece = body[at : at + 4096]
+            at = 0
+            while at < len(body):
+                free = 4096 if faults.limit is None else min(4096, faults.limit - start - at)
+                if free <= 0:
+                    request.wfile.flush()
+                    time.sleep(0.01)
+                    continue
+                piece = body[at : at + free]
                 request.wfile.write(piece)
+                at += len(piece)
                 faults.sent += len(piece)
                 if faults.bytes_a_second:
                     time.sleep(len(piece) / faults.bytes_a_second)

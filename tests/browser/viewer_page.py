@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from conftest import Site, watched_page
 from splat_scenes import BASE64
 
 if TYPE_CHECKING:
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 PATIENCE = 60.0  # s, for a machine that is busy
 NO_SCENES = "status of 404"
 """What the browser logs when there is no scenes.json."""
+
+SIZE = {"width": 480, "height": 360}
+
+
+def small_page(browser: Any, site: Site, tolerated: list[str]) -> Iterator[Page]:
+    """An empty page of `SIZE`, on which nothing moves by itself; for a fixture to yield from."""
+    tolerated.append(NO_SCENES)
+    yield from watched_page(browser, site, tolerated, viewport=SIZE, reduced_motion="reduce")
 
 
 def until(page: Page, script: str, argument: Any = None) -> Any:

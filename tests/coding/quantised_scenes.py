@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 
-from scenerep.coding import LayerGain, QuantisedSplats, Quantiser
+from scenerep.coding import LayerGain, QuantisedSplats, Quantiser, encode
+from scenerep.coding.container import read_head, stream_count
 
 
 def quantised_scene(n: int, degree: int = 2, layers: int = 3, seed: int = 0, depth: int = 10) -> QuantisedSplats:
@@ -27,3 +31,16 @@ def quantised_scene(n: int, degree: int = 2, layers: int = 3, seed: int = 0, dep
         gains=tuple(LayerGain(0.125 * i, 1.0) for i in range(layers)),
         metadata={"licence": "CC0"},
     )
+
+
+def overfull_cell() -> bytes:
+    """A file whose two chunks are both possible, but of one cell, which then has more than 65,536 Gaussians."""
+    data = bytearray(encode(quantised_scene(6000, 3, 2)))
+    (length,) = struct.unpack_from("<I", data, 12)
+    head = read_head(bytes(data))
+    entry = 40 + 8 * stream_count(head.quantiser.sh_degree)
+    for i in range(len(head.chunks)):
+        struct.pack_into("<I", data, length - 4 - entry * (len(head.chunks) - i), 40_000)
+    struct.pack_into("<I", data, 20, 80_000)
+    struct.pack_into("<I", data, length - 4, zlib.crc32(data[: length - 4]))
+    return bytes(data)

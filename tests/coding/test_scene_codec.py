@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from quantised_scenes import quantised_scene
+from quantised_scenes import overfull_cell, quantised_scene
 
 from scenerep.coding import Quantiser, container, decode, dequantise, encode, stream_bits, symbol_bits
+from scenerep.coding.container import read_head
 from scenerep.coding.order import coded_order
 from scenerep.coding.scene_codec import sort
 from scenerep.errors import FormatError
@@ -156,6 +157,11 @@ def test_hostile_counts(offset: int, value: int) -> None:
     with pytest.raises(FormatError) as caught:
         decode(_reseal(data))
     assert caught.value.offset is not None
+
+
+def test_a_cell_of_all_layers_is_bounded() -> None:
+    with pytest.raises(FormatError, match="at most 65536 Gaussians in all layers"):
+        read_head(overfull_cell())
 
 
 def test_deeply_nested_metadata() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rendered_capture import ring, small_scene
 
-from scenerep.compress.rdo.curvature import canonical_scene, coordinates, curvature, removal_error
+from scenerep.compress.rdo.curvature import canonical_scene, coordinates, curvature, curvatures, removal_error
 from scenerep.compress.views import Views
 from scenerep.render import render
 from scenerep.scenes import Gaussians
@@ -46,6 +46,16 @@ def test_canonical_scene_is_the_same_picture(views: Views) -> None:
         turned = canonical_scene(plain, canonical)
         assert error(plain, turned, views) < 1e-9
         assert (turned.quats[:, 0] >= 0).all()
+
+
+def test_two_forms_at_once_are_as_one_after_the_other(views: Views) -> None:
+    forms = [canonical_scene(small_scene(12, degree=1), canonical) for canonical in (True, False)]
+    assert not np.allclose(forms[0].quats, forms[1].quats)
+    together = curvatures(forms, views, range(len(views)), 3)
+    for form, found in zip(forms, together):
+        alone = curvature(form, views, range(len(views)), 3)
+        for name, h in alone.items():
+            np.testing.assert_allclose(found[name], h, rtol=0.02, atol=1e-4 * h.max(), err_msg=name)
 
 
 def test_colour_errors_cost_what_is_predicted(

@@ -54,6 +54,13 @@ def test_light_gaussian(known: Gaussians, capture: Capture, simvq: bool) -> None
     assert "1.colour2.index" in summarise(made.data).streams
 
 
+@pytest.mark.parametrize("size", [2200, 3500])
+def test_light_gaussian_to_a_size(known: Gaussians, capture: Capture, size: int) -> None:
+    made = finish(light_gaussian(job(known, capture, Goal(size=size), 12), LightGaussianConfig()))
+    assert 0.9 * size < len(made.data) <= size  # one Gaussian of this small scene takes a hundredth of it
+    assert made.report["count"] == len(decode_file(made.data).scene)
+
+
 @pytest.mark.parametrize("simvq", [False, True])
 def test_rdo_gaussian(known: Gaussians, capture: Capture, simvq: bool) -> None:
     config = RdoGaussianConfig(codewords=64, simvq=simvq)
@@ -102,7 +109,7 @@ def test_light_gaussian_goes_on_where_it_was(known: Gaussians, capture: Capture,
 
 
 def test_goals_that_they_do_not_meet(known: Gaussians, capture: Capture) -> None:
-    with pytest.raises(ConfigError, match="no lambda, size or loss"):
+    with pytest.raises(ConfigError, match="no lambda and no loss"):
         finish(light_gaussian(job(known, capture, Goal(lambda_=1.0)), LightGaussianConfig(prune=0.5)))
     with pytest.raises(ConfigError, match="no size and no loss"):
         finish(rdo_gaussian(job(known, capture, Goal(size=1000)), RdoGaussianConfig()))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rendered_capture import ring, small_scene
+from short_run import train_briefly
 
 from scenerep.cli.main import main
 from scenerep.coding.container import read_head
@@ -108,19 +109,7 @@ def test_tags_need_their_places() -> None:
 
 def test_a_run_is_written_in_layers(tmp_path: Path, synthetic_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, out = tmp_path / "run", tmp_path / "site"
-    train = [
-        "train",
-        "splats",
-        "--data",
-        str(synthetic_dir),
-        "--out",
-        str(run),
-        "--steps",
-        "20",
-        "--max-gaussians",
-        "400",
-    ]
-    assert main(train) == 0
+    train_briefly(synthetic_dir, run, steps=20, most=400)
     assert main(["publish", str(run), str(out)]) == 0
     assert "written as .srz" in capsys.readouterr().err
     data = (out / "scene.srz").read_bytes()

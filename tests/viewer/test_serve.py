@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import shutil
@@ -47,7 +48,7 @@ def ask(
     server: PageServer, path: str, headers: dict[str, str] | None = None, method: str = "GET"
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers with lower-case names, and body; the path goes out as it stands, dots and all."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in {"Host": f"localhost:{server.port}", **(headers or {})}.items():
@@ -249,6 +250,11 @@ def test_other_addresses_need_the_token() -> None:
             f"/scenes.json?{token}",
         ):
             assert ask(server, path, {"Host": own})[0] == 403, path
+        # Browsers ask for the icon of a refusal too, before or after they have the cookie.
+        for path in ("/icon.svg", "/favicon.ico"):
+            status, headers, _ = ask(server, path, {"Host": own})
+            assert (status, headers["content-type"]) == (200, "image/svg+xml"), path
+            assert ask(server, path, {"Host": "evil.example"})[0] == 403
         status, headers, _ = ask(server, f"/?scene=x&{token}", {"Host": own})
         assert status == 303 and headers["location"] == "/?scene=x"
         cookie = headers["set-cookie"]
@@ -310,6 +316,12 @@ def test_cameras_and_photographs(tmp_path: Path, alpha: bool) -> None:
         if alpha:
             want = want[..., :3] * want[..., 3:] / 255 + 255 - want[..., 3:]
         np.testing.assert_allclose(picture, want, atol=0.51)
-        assert ask(server, "/photo/8")[0] == 404
+        status, headers, body = ask(server, "/photo/3?w=20")
+        assert (status, headers["content-type"]) == (200, "image/jpeg")
+        small = Image.open(io.BytesIO(body))
+        assert small.size == (min(160, capture.camera(3).width), picture.shape[0] * small.width // picture.shape[1])
+        assert ask(server, "/photo/3?w=150")[2] == body
+        for path in ("/photo/8", "/photo/8?w=20", "/photo/3?w=x", "/photo/3?w=-1", "/photo/3?w=123456789"):
+            assert ask(server, path)[0] == 404, path
     finally:
         server.stop()

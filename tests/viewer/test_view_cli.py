@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rendered_capture import small_scene
+from short_run import train_briefly
 
 from scenerep.cli.main import main
 from scenerep.geometry.cameras import camera_entry
@@ -35,7 +36,7 @@ def viewing(*args: str | Path) -> Iterator[str]:
                 break
         yield "".join(said)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.communicate()
@@ -44,7 +45,7 @@ def viewing(*args: str | Path) -> Iterator[str]:
 def told(said: str) -> dict:
     url = re.search(r"at (http://localhost:\d+) \(this machine only\); Ctrl-C ends it", said)
     assert url, said
-    with urllib.request.urlopen(f"{url[1]}/scenes.json", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url[1]}/scenes.json", timeout=60) as answer:
         return json.load(answer)
 
 
@@ -74,26 +75,14 @@ def small_camera() -> dict:
 
 def test_a_run_is_shown_with_its_photographs(tmp_path: Path, synthetic_dir: Path) -> None:
     run = tmp_path / "run"
-    train = [
-        "train",
-        "splats",
-        "--data",
-        str(synthetic_dir),
-        "--out",
-        str(run),
-        "--steps",
-        "5",
-        "--max-gaussians",
-        "200",
-    ]
-    assert main(train) == 0
+    train_briefly(synthetic_dir, run, steps=5, most=200)
     with viewing(run) as said:
         page = told(said)
         assert [(s["name"], s["format"]) for s in page["scenes"]] == [("run", "ply")]
         assert len(page["cameras"]) == 16 and page["cameras"][page["start"]]["split"] == "train"
         url = re.search(r"http://localhost:\d+", said)
         assert url
-        with urllib.request.urlopen(f"{url[0]}/{page['cameras'][2]['photo']}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{url[0]}/{page['cameras'][2]['photo']}", timeout=60) as answer:
             assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
@@ -108,7 +97,7 @@ def test_viser_page_on_request(tmp_path: Path) -> None:
     with viewing(tmp_path / "a.ply", "--viser") as said:
         url = re.search(r"http://localhost:\d+", said)
         assert url
-        with urllib.request.urlopen(url[0], timeout=10) as answer:
+        with urllib.request.urlopen(url[0], timeout=60) as answer:
             assert b"viser" in answer.read().lower()
 
 

@@ -92,7 +92,7 @@ def test_server_shows_a_capture_on_loopback_only(tmp_path: Path, capfd: pytest.C
     server = SceneServer(0, capture=capture)
     try:
         assert server.server.get_host() == "127.0.0.1"
-        with urllib.request.urlopen(server.url, timeout=10) as page:
+        with urllib.request.urlopen(server.url, timeout=60) as page:
             assert b"<html" in page.read().lower()
         server.show(small_scene())
         server.show(small_scene(0))

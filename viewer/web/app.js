@@ -10,6 +10,8 @@ const QUICK_FRAME = 28;
 const COARSENESS = [1, 0.75, 0.5, 0.35];
 const REST_MS = 180; // without movement, before the picture is drawn in full
 const FLIGHT_MS = 700;
+const LOOKED_AT = 20000; // splats, when a scene's middle or depth is estimated
+const LOADING_SHARE = 4; // while it loads, at rest: no more than a quarter of the GPU's time goes into pictures
 
 export class App extends EventTarget {
   /** @param renderer As render/renderer.js makes it for this canvas. */
@@ -21,16 +23,18 @@ export class App extends EventTarget {
     this.view = new Viewpoint();
     this.home = null; // where "reset" leads
     this.placed = false; // whether somebody chose a viewpoint
-    this.slots = [null, null]; // {name, scene, head, received, total, decodedMs, layers, firstMs, doneMs, abort}
+    this.slots = [null, null]; // {name, source, scene, head, layers, decodedMs, firstMs, doneMs, error, psnr, abort}
     this.cameras = []; // of the capture: {name, width, height, fx, fy, cx, cy, world_from_camera, photo}
     this.mode = "first"; // first | second | split | difference
     this.divider = 0.5;
     this.differenceGain = 8;
-    this.dpr = Math.min(devicePixelRatio || 1, 2);
+    this.photoSide = false; // whether a photograph is the right side
     this.coarse = 0; // index into COARSENESS while moving
     this.adaptive = true;
     this.frames = []; // ms of the last ones
     this.drawMs = 0;
+    this.gpuMs = 0; // until the last picture drawn during loading was there
+    this.drawnAt = -Infinity;
     this.controls = new Controls(canvas, this.view, {
       onMove: () => {
         this.placed = true;
@@ -57,7 +61,7 @@ export class App extends EventTarget {
     const began = performance.now();
     const abort = new AbortController();
     this.close(slot);
-    const entry = { name: source.name, source, scene: null, head: null, layers: 0, decodedMs: 0, firstMs: null, doneMs: null, abort };
+    const entry = { name: source.name, source, scene: null, head: null, layers: 0, decodedMs: 0, firstMs: null, doneMs: null, error: null, psnr: null, abort };
     this.emit("loading", { slot, entry });
     this.slots[slot] = entry;
     try {
@@ -73,7 +77,9 @@ export class App extends EventTarget {
           if (!keepView && !this.placed && head.cameras?.length && !this.told?.cameras?.length) this.lookThrough(head.cameras[0]);
           this.emit("head", { slot, entry });
         },
-        onChunk: (chunk) => {
+        onChunk: async (chunk) => {
+          await this.renderer.turn();
+          abort.signal.throwIfAborted();
           entry.scene.append(chunk);
           if (!entry.head.cameras?.length && !keepView && !this.placed && !this.home) this.frameScene(entry.scene);
           entry.firstMs ??= performance.now() - began;
@@ -95,7 +101,8 @@ export class App extends EventTarget {
       this.invalidate(true);
     } catch (error) {
       if (abort.signal.aborted) return; // closed, or another one opened
-      if (!entry.scene) this.slots[slot] = this.slots[slot] === entry ? null : this.slots[slot];
+      entry.error = error;
+      if (!entry.scene?.count) this.close(slot);
       this.emit("failed", { slot, entry, error });
     }
   }
@@ -113,7 +120,7 @@ export class App extends EventTarget {
   /** Shows a scene that is complete and sorted in the first slot: a training has a newer one. */
   replace(scene, { name, bytes }) {
     const before = this.slots[0];
-    const done = { firstMs: 0, doneMs: 0, layers: 1, decodedMs: 0 };
+    const done = { firstMs: 0, doneMs: 0, layers: 1, decodedMs: 0, error: null, psnr: null };
     const source = { received: bytes, close() {} };
     this.slots[0] = { name, source, scene, head: { ...scene.head, bytes }, abort: new AbortController(), ...done };
     if (before?.scene) this.renderer.removeScene(before.scene);
@@ -122,6 +129,11 @@ export class App extends EventTarget {
     if (!this.home && !this.placed) this.frameScene(scene);
     this.emit("loaded", { slot: 0, entry: this.slots[0] });
     this.invalidate(true);
+  }
+
+  /** Whether splats of a scene are still to come. */
+  get loading() {
+    return this.slots.some((entry) => entry?.scene && entry.doneMs === null && !entry.error);
   }
 
   /** The scenes that are drawn. */
@@ -155,6 +167,11 @@ export class App extends EventTarget {
 
   // --- viewpoint
 
+  /** Pixels of the picture for one of the page; it changes when the window goes to another screen. */
+  get dpr() {
+    return Math.min(devicePixelRatio || 1, 2);
+  }
+
   /** Size of the canvas in pixels when nothing moves. */
   size() {
     const box = this.canvas.getBoundingClientRect();
@@ -179,9 +196,10 @@ export class App extends EventTarget {
     const rows = camera.world_from_camera;
     const [position, forward] = [rows.slice(0, 3).map((r) => r[3]), rows.slice(0, 3).map((r) => r[2])];
     const depths = [];
+    const step = Math.ceil(this.scenes.reduce((sum, scene) => sum + scene.count, 0) / LOOKED_AT) || 1;
     for (const scene of this.scenes) {
       for (const { means, count } of scene.chunks) {
-        for (let i = 0; i < count; i += 37) {
+        for (let i = 0; i < count; i += step) {
           const v = [0, 1, 2].map((a) => means[3 * i + a] - position[a]);
           const z = v[0] * forward[0] + v[1] * forward[1] + v[2] * forward[2];
           if (z > 0.01 && length(subtract(v, forward.map((f) => f * z))) < 0.4 * z) depths.push(z);
@@ -194,14 +212,15 @@ export class App extends EventTarget {
 
   /** Puts the whole of a scene into the picture. */
   frameScene(scene) {
-    const axes = [[], [], []];
+    let axes = [[], [], []];
+    const step = Math.ceil(scene.count / LOOKED_AT) || 1;
     for (const { means, opacities, count } of scene.chunks) {
-      const step = Math.max(1, Math.floor(count / 4000));
       for (let i = 0; i < count; i += step) if (opacities[i] > 0.2) axes.forEach((axis, a) => axis.push(means[3 * i + a]));
     }
     if (axes[0].length === 0) return;
     // The middle 90 %: a few always lie far out.
-    const [low, high] = [0.05, 0.95].map((share) => axes.map((axis) => axis.sort((a, b) => a - b)[Math.floor(share * (axis.length - 1))]));
+    axes = axes.map((axis) => Float64Array.from(axis).sort());
+    const [low, high] = [0.05, 0.95].map((share) => axes.map((axis) => axis[Math.floor(share * (axis.length - 1))]));
     const middle = mix(low, high, 0.5);
     const radius = Math.max(0.5 * length(subtract(high, low)), 1e-3);
     const goal = this.view.copy();
@@ -289,7 +308,13 @@ export class App extends EventTarget {
     this.emit("tick", { now, passed });
     const moving = now - (this.movedAt ?? -Infinity) < REST_MS;
     if (this.wasMoving && moving && passed < 1000) this.notice(passed);
+    if (this.loading && !moving && now - this.drawnAt < LOADING_SHARE * this.gpuMs) {
+      this.invalidate();
+      return;
+    }
+    this.drawnAt = now;
     this.draw(moving);
+    if (this.loading) this.renderer.turn().then(() => (this.gpuMs = performance.now() - now));
     if (this.wasMoving && !moving) this.emit("rest");
     this.wasMoving = moving;
     if (moving || this.playing) this.invalidate();
@@ -361,7 +386,7 @@ export class App extends EventTarget {
       frameMs: frame,
       drawMs: this.drawMs,
       renderer: this.renderer.name,
-      exact: this.renderer.exact,
+      blending: this.renderer.blending,
       fineness: this.fineness,
       size: [this.canvas.width, this.canvas.height],
       mode: this.mode,

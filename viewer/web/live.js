@@ -98,7 +98,10 @@ export async function buildScene(renderer, source, camera) {
   try {
     await openScene(source, {
       onHead: (head) => (scene = renderer.createScene(head)),
-      onChunk: (chunk) => scene.append(chunk),
+      onChunk: async (chunk) => {
+        await renderer.turn();
+        scene.append(chunk);
+      },
     });
     await renderer.prepare(scene, camera());
     return scene;

@@ -93,7 +93,6 @@ async function openUrl(app, { url, name }, slot) {
     const given = new URL(url, location.href);
     if (!["http:", "https:", "blob:"].includes(given.protocol)) throw new Error(`${url} is no address of a scene`);
     const source = await urlSource(given, name ? { name } : {});
-    if (slot === 1) app.setMode("split");
     await app.open(source, slot);
     if (slot === 1) app.setMode("split");
   } catch (error) {
@@ -195,7 +194,7 @@ function setUpFiles(app) {
 function setUpProgress(app) {
   const bar = get("progress");
   const show = () => {
-    const open = app.slots.filter((entry) => entry && entry.doneMs === null && entry.head);
+    const open = app.slots.filter((entry) => entry?.head && entry.doneMs === null && !entry.error);
     bar.hidden = open.length === 0;
     const share = open.reduce((sum, entry) => sum + entry.scene.count / Math.max(1, entry.head.count), 0) / Math.max(1, open.length);
     bar.setAttribute("aria-valuenow", Math.round(100 * share));

@@ -2,7 +2,9 @@
 
 In shares of the budget: 0 prune, 0 .. 0.5 recover on the photographs, 0.5 .. 1 distil to SH degree 2 on renders of what
 was recovered (half and half, as 5,000 and 5,000 steps in the paper), then quantise and code. Without photographs, or
-without fine-tuning, only the first and the last. docs/compression.md has the equations and where we deviate.
+without fine-tuning, only the first and the last. For a file of a wanted size, the count follows from what a Gaussian
+takes before anything was trained, and the least significant go at the end. docs/compression.md has the equations and
+where we deviate.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import numpy as np
 import torch
 
 from scenerep.coding.codebook_splats import Part, encode_parts
-from scenerep.coding.quantised import quantise
+from scenerep.coding.quantised import QuantisedSplats, quantise
+from scenerep.coding.quantiser import Quantiser
 from scenerep.compress.base import Job
 from scenerep.compress.codebooks.learn import learn, nearest
 from scenerep.compress.codebooks.pack import packed
@@ -37,15 +40,19 @@ _RECOVERED = 0.5  # of the budget
 _DEGREE = 2
 _SHIFT = 0.01  # of the cameras' spread: pseudo views; 0.05 world units in the paper, whose worlds have no fixed size
 _CODEWORDS, _PER_CODEWORD = 8192, 8
+_FIRST_BYTES = 15  # of a Gaussian, before anything was coded
+_SPARE = 1.03  # that many more are trained than the size is expected to hold; the rest goes at the end
 _ROUNDS = 12  # of k-means over all vectors; the paper does 1000 steps of a moving average over 80,000 of them
 
 
 def compress(job: Job, config: LightGaussianConfig) -> Generator[Event]:
     """See the module's docstring; the interface is that of compress/base.py."""
     goal = job.goal
-    if goal.quality is None:
-        raise ConfigError("light-gaussian meets no lambda, size or loss", "give --quality, or --prune without a goal")
-    share = config.prune if config.prune is not None else _PRUNED[goal.quality]
+    if goal.quality is None and goal.size is None:
+        raise ConfigError("light-gaussian meets no lambda and no loss", "give --target-size, --quality or --prune")
+    if goal.size is not None and config.prune is not None:
+        raise ConfigError("--prune and a target size say two things", "leave --prune out")
+    share = config.prune if config.prune is not None else _PRUNED[goal.quality or "medium"]
     if not (0 <= share < 1 and 0 <= config.exact <= 1 and (config.codewords is None or 0 < config.codewords <= 65536)):
         raise ConfigError("an option of light-gaussian is out of range", "--prune 0 to 1, --codewords up to 65536")
     if len(job.scene) == 0:
@@ -80,6 +87,8 @@ class _Work:
         if self.model is None:
             scene = self.job.scene
             kept = self._significance(scene)
+            if self.job.goal.size is not None:
+                self.share = self._share_for(self.job.goal.size, kept)
             count = max(1, round(before * (1 - self.share)))
             self.model = Model(scene.select(np.sort(np.argsort(-kept, kind="stable")[:count])), 0)
             yield Densified(0, before, self.model.count)
@@ -92,8 +101,23 @@ class _Work:
         if not self.job.views.are_photographs and self._distils:
             scene = _cut(scene)
         data, report = self._coded(scene)
-        yield Encoded(self.tuning.at.step, len(data), len(scene))
-        yield Compressed(data, report | {"steps": self.tuning.at.step, "pruned": self.share, "count": len(scene)})
+        yield Encoded(self.tuning.at.step, len(data), report["count"])
+        pruned = 1 - report["count"] / before
+        yield Compressed(data, report | {"steps": self.tuning.at.step, "pruned": round(pruned, 4)})
+
+    def _share_for(self, size: int, kept: np.ndarray) -> float:
+        """What to remove so that the rest takes `size` bytes and a little more, by coding some of the scene."""
+        scene, order = self.job.scene, np.argsort(-kept, kind="stable")
+        if self._distils:
+            scene = _cut(scene)
+        count = max(1, min(len(scene), size // _FIRST_BYTES))
+        for _ in range(3):
+            data, _ = self._coded(scene.select(np.sort(order[:count])), fitted=False)
+            wanted = max(1, min(len(scene), round(count * _SPARE * size / len(data))))
+            if abs(wanted - count) < 0.02 * count:
+                break
+            count = wanted
+        return 1 - count / len(scene)
 
     @property
     def _distils(self) -> bool:
@@ -135,34 +159,60 @@ class _Work:
 
     # --- VecTree quantisation
 
-    def _coded(self, scene: Gaussians) -> tuple[bytes, dict[str, Any]]:
-        """The most significant with all numbers, the others with a codebook for their colour."""
+    def _coded(self, scene: Gaussians, *, fitted: bool = True) -> tuple[bytes, dict[str, Any]]:
+        """The most significant with all numbers, the others with a codebook for their colour. Without the least
+        significant, if that is what it takes to come below the wanted size and `fitted` is set."""
         importance = self._significance(scene)
         order = np.argsort(-importance, kind="stable")
         exact = round(self.config.exact * len(scene))
         if scene.sh_degree != _DEGREE:
             exact = len(scene)  # the codebook is of colours of degree 2
-        parts = [Part(_numbers(scene.select(np.sort(order[:exact]))), ())] if exact else []
-        rest = np.sort(order[exact:])
         method: dict[str, Any] = {"name": "light-gaussian", "exact": exact}
+        steps = fine_quantiser(scene, SrzOptions())
+        numbers = _numbers(scene.select(np.sort(order[:exact])), steps) if exact else None
+        rest = np.sort(order[exact:])
+        others, codewords, index, distance = None, np.zeros((0, 27), np.float32), np.zeros(0, np.int64), 0.0
         if len(rest):
-            others = scene.select(rest)
-            vectors = torch.from_numpy(others.sh.reshape(len(others), -1))
-            weights = torch.from_numpy(importance[rest])
+            colours = scene.select(rest).sh.reshape(len(rest), -1)
+            vectors = torch.from_numpy(colours)
             size = self.config.codewords or min(_CODEWORDS, max(1, len(scene) // _PER_CODEWORD))
             simvq = self.config.simvq
+            weights = torch.from_numpy(importance[rest])
             found = learn(vectors, size, weights, rounds=_ROUNDS, seed=self.job.seed, simvq=simvq)
-            index = nearest(vectors, found)
-            distance = float((vectors - found[index]).square().mean().sqrt())
-            book = packed("colour2", found.numpy(), index.numpy(), distance)
-            colourless = dataclasses.replace(others, sh=np.zeros((len(others), 1, 3), np.float32))
-            parts.append(Part(_numbers(colourless), (book,)))
-            method |= {"codewords": len(found), "used": round(len(book.rows) / len(found), 4), "simvq": simvq}
-        return encode_parts(parts, scene.sh_degree, self.job.metadata | {"method": method}), {"method": method}
+            codewords, index = found.numpy(), nearest(vectors, found).numpy()
+            distance = float(np.sqrt(np.mean((colours - codewords[index]) ** 2)))
+            colourless = dataclasses.replace(scene.select(rest), sh=np.zeros((len(rest), 1, 3), np.float32))
+            others = _numbers(colourless, dataclasses.replace(steps, sh_luma=(), sh_chroma=()))
+            method |= {"codewords": len(codewords), "simvq": simvq}
+
+        def coded(count: int) -> tuple[bytes, int]:
+            """The `count` most significant, and how many codewords they use."""
+            chosen = np.zeros(len(scene), bool)
+            chosen[order[:count]] = True
+            parts, used = [], 0
+            if numbers is not None:
+                parts.append(Part(numbers.select(chosen[np.sort(order[:exact])]), ()))
+            kept = chosen[rest]
+            if others is not None and kept.any():
+                book = packed("colour2", codewords, index[kept], distance)
+                parts.append(Part(others.select(kept), (book,)))
+                used = len(book.rows)
+            said = method | ({"used": round(used / len(codewords), 4)} if len(codewords) else {})
+            return encode_parts(parts, scene.sh_degree, self.job.metadata | {"method": said}), used
+
+        count = len(scene)
+        data, used = coded(count)
+        goal = self.job.goal.size if fitted else None
+        while goal is not None and len(data) > goal and count > 1:
+            count = max(1, min(count - 1, int(count * goal / len(data))))
+            data, used = coded(count)
+        if len(codewords):
+            method["used"] = round(used / len(codewords), 4)
+        return data, {"method": method, "count": count}
 
 
-def _numbers(scene: Gaussians) -> Any:
-    return quantise(dataclasses.replace(scene, metadata={}), fine_quantiser(scene, SrzOptions()))
+def _numbers(scene: Gaussians, steps: Quantiser) -> QuantisedSplats:
+    return quantise(dataclasses.replace(scene, metadata={}), steps)
 
 
 def _cut(scene: Gaussians) -> Gaussians:

@@ -22,11 +22,18 @@ from typing import Any
 import numpy as np
 
 from scenerep.coding import Quantiser, decode, dequantise, encode, quantise
-from scenerep.compress.base import Goal, Job
+from scenerep.compress.base import Job
 from scenerep.compress.finetune import FineTuning, Position
 from scenerep.compress.rates import camera_spread, fine_rates, loss_per_error
 from scenerep.compress.rdo.config import RdoConfig
-from scenerep.compress.rdo.curvature import Arrays, canonical_scene, coordinates, curvature, removal_error
+from scenerep.compress.rdo.curvature import (
+    Arrays,
+    canonical_scene,
+    coordinates,
+    curvature,
+    curvatures,
+    removal_error,
+)
 from scenerep.compress.rdo.decide import LAMBDA_UNIT, Decision, decide, solve
 from scenerep.compress.rdo.layers import layered
 from scenerep.compress.rdo.proxy import RateProxy
@@ -87,64 +94,74 @@ def compress(job: Job, config: RdoConfig) -> Generator[Event]:
 def _post_training(job: Job, config: RdoConfig) -> Iterator[Event]:
     started = time.monotonic()
     forms = {"yes": (True,), "no": (False,), "auto": (True, False)}[config.canonical]
-    found: list[tuple[Decision, np.ndarray]] = []
-    for canonical in forms:
-        scene = canonical_scene(job.scene, canonical)
-        h = curvature(scene, job.views, job.views.some(_RENDERS), job.seed)
-        chosen = _decide_once(job, config, scene, h, canonical, found[0][0].lambda_ if found else None)
-        found.append((chosen, removal_error(coordinates(scene), h)[chosen.keep]))
-        yield Encoded(0, round(chosen.bytes), int(chosen.keep.sum()))
-    best, importance = min(found, key=lambda pair: _cost(job.goal, pair[0]))
-    data = _coded(job, config, best, importance)
-    report = {"lambda": best.lambda_ / LAMBDA_UNIT, "seconds": round(time.monotonic() - started, 2)}
-    yield Compressed(data, report | {"expected_psnr": -10 * float(np.log10(max(best.error, 1e-12)))})
+    scenes = [canonical_scene(job.scene, canonical) for canonical in forms]
+    found = curvatures(scenes, job.views, job.views.some(_RENDERS), job.seed)
+    trials = [_Trial(job, config, *parts) for parts in zip(scenes, found, forms)]
+    best = trials[0]
+    chosen = best.meet_goal(LAMBDA_UNIT)
+    yield Encoded(0, round(chosen.bytes), int(chosen.keep.sum()))
+    for trial in trials[1:]:
+        # Both at one lambda: the search for the goal is worth repeating for a better form only.
+        if _objective(trial.at(chosen.lambda_)) < _objective(best.at(chosen.lambda_)):
+            best, chosen = trial, trial.meet_goal(chosen.lambda_)
+            yield Encoded(0, round(chosen.bytes), int(chosen.keep.sum()))
+    data = _coded(job, config, chosen, removal_error(best.x, best.h)[chosen.keep])
+    report = {"lambda": chosen.lambda_ / LAMBDA_UNIT, "seconds": round(time.monotonic() - started, 2)}
+    yield Compressed(data, report | {"expected_psnr": -10 * float(np.log10(max(chosen.error, 1e-12)))})
 
 
-def _cost(goal: Goal, decision: Decision) -> float:
-    """What is to be small, where the goal holds something else fixed."""
-    if goal.size is not None:
-        return decision.error
-    return decision.bytes if goal.lambda_ is None else decision.error + decision.lambda_ * float(decision.bits.sum())
+def _objective(decision: Decision) -> float:
+    return decision.error + decision.lambda_ * float(decision.bits.sum())
 
 
-def _decide_once(
-    job: Job, config: RdoConfig, scene: Gaussians, h: Arrays, canonical: bool, start: float | None
-) -> Decision:
-    """`start`: a lambda that is thought to be near, for goals other than a lambda."""
-    goal, start = job.goal, start or LAMBDA_UNIT
-    kept: dict[float, Decision] = {}
-    x = coordinates(scene)
+class _Trial:
+    """Decisions on one form of the scene."""
 
-    def at(lambda_: float) -> Decision:
-        if lambda_ not in kept:
-            kept[lambda_] = decide(scene, x, h, lambda_, config, canonical, **_ALONE)
-        return kept[lambda_]
+    def __init__(self, job: Job, config: RdoConfig, scene: Gaussians, h: Arrays, canonical: bool) -> None:
+        self._job, self._config, self._scene, self._canonical = job, config, scene, canonical
+        self.x, self.h = coordinates(scene), h
+        self._kept: dict[float, Decision] = {}
 
-    if goal.lambda_ is not None:
-        return at(goal.lambda_ * LAMBDA_UNIT)
-    if goal.size is not None:
+    def at(self, lambda_: float) -> Decision:
+        """What to do at a lambda."""
+        if lambda_ not in self._kept:
+            self._kept[lambda_] = decide(self._scene, self.x, self.h, lambda_, self._config, self._canonical, **_ALONE)
+        return self._kept[lambda_]
+
+    def meet_goal(self, start: float) -> Decision:
+        """`start`: a lambda that is thought to be near, for goals other than a lambda."""
+        job, goal = self._job, self._job.goal
+        if goal.lambda_ is not None:
+            return self.at(goal.lambda_ * LAMBDA_UNIT)
+        if goal.size is not None:
+            return self._within_size(goal.size, start)
+        if goal.quality is not None:
+            error = 10 ** (-_RENDER_PSNR[goal.quality] / 10)
+        else:
+            assert goal.loss is not None
+            error = 10 ** (-_TYPICAL_PSNR / 10) * (10 ** (goal.loss / 10) - 1)
+        wanted, numbers = error, job.views.some(_CHECKED)
+        for _ in range(3):  # errors of neighbouring removals have the same sign, which the curvature does not know
+            start, _ = solve(lambda value: self.at(value).error, wanted, start, tolerance=0.05)
+            real = 10 ** (-job.views.psnr(dequantise(self.at(start).quantised), numbers) / 10)
+            if 0.9 * error <= real <= 1.05 * error:
+                break
+            wanted *= error / real
+        return self.at(start)
+
+    def _within_size(self, size: int, start: float) -> Decision:
         head = _TYPICAL_HEAD
+        found = self.at(start)
         for _ in range(2):  # the head and the layers' overhead show when everything is coded
-            mu, size = solve(lambda mu, head=head: at(1 / mu).bytes + head, goal.size, 1 / start, tolerance=0.01)
+            mu, expected = solve(lambda mu, head=head: self.at(1 / mu).bytes + head, size, 1 / start, tolerance=0.01)
             start = 1 / mu
-            found = at(1 / mu)
-            q = dataclasses.replace(found.quantised, metadata=job.metadata)
-            head += len(encode(layered(q, removal_error(x, h)[found.keep], config.layers))) - size
+            found = self.at(start)
+            q = dataclasses.replace(found.quantised, metadata=self._job.metadata)
+            coded = encode(layered(q, removal_error(self.x, self.h)[found.keep], self._config.layers))
+            if 0.985 * size <= len(coded) <= size:
+                break
+            head += len(coded) - expected
         return found
-    if goal.quality is not None:
-        error = 10 ** (-_RENDER_PSNR[goal.quality] / 10)
-    else:
-        assert goal.loss is not None
-        error = 10 ** (-_TYPICAL_PSNR / 10) * (10 ** (goal.loss / 10) - 1)
-    wanted, numbers = error, job.views.some(_CHECKED)
-    for _ in range(3):  # errors of neighbouring removals have the same sign, which the curvature does not know
-        lambda_, _ = solve(lambda value: at(value).error, wanted, start, tolerance=0.05)
-        start = lambda_
-        real = 10 ** (-job.views.psnr(dequantise(at(lambda_).quantised), numbers) / 10)
-        if 0.9 * error <= real <= 1.05 * error:
-            break
-        wanted *= error / real
-    return at(lambda_)
 
 
 def _coded(job: Job, config: RdoConfig, decision: Decision, importance: np.ndarray) -> bytes:

@@ -74,7 +74,7 @@ def _alive(values: np.ndarray, q: QuantisedSplats, x: Arrays, h: Arrays) -> _Ali
     groups = _groups(k)
     group = groups[at[1], at[2]]
     count = np.bincount(at[0], minlength=n)
-    context = _context(count[at[0]] - 1)
+    context = _context(np.maximum(count - 1, 0))[at[0]]
     value = values[at]
     total = int(groups.max()) + 1
     size = np.minimum(np.abs(value), _LARGEST)
@@ -83,8 +83,7 @@ def _alive(values: np.ndarray, q: QuantisedSplats, x: Arrays, h: Arrays) -> _Ali
     # Zeros are the rest: those of a Gaussian all have the same context, but where the number of its values is odd one
     # out of them counts itself.
     by_context = np.bincount(_context(count), minlength=5)
-    alive_at = np.zeros((total, 5))
-    np.add.at(alive_at, (group, _context(count[at[0]])), 1)
+    alive_at = np.bincount(group * 5 + _context(count)[at[0]], minlength=total * 5).reshape(total, 5)
     sizes = np.bincount(groups.ravel(), minlength=total)
     counts[:, :, 0] += sizes[:, None] * by_context - alive_at
     counts += 0.02 * 0.5 ** np.arange(_LARGEST + 1)  # nothing is impossible

@@ -10,6 +10,20 @@ const OPACITY_MARGIN = 1e-6;
 /** Coefficients of a channel beyond the first, for SH degree 0 to 3. */
 export const coefficients = (degree) => (degree + 1) ** 2 - 1;
 
+/** Arrays of zeros for so many splats; `sh` as floats, null for degree 0. */
+export function emptySplats(count, degree = 0) {
+  const k = coefficients(degree);
+  return {
+    count,
+    means: new Float32Array(3 * count),
+    logScales: new Float32Array(3 * count),
+    quats: new Float32Array(4 * count),
+    opacities: new Float32Array(count),
+    colours: new Float32Array(3 * count),
+    sh: k ? new Float32Array(3 * k * count) : null,
+  };
+}
+
 /** Throws unless `size` bytes stand at `offset`. */
 export function requireBytes(bytes, offset, size, what, file) {
   const left = Math.max(0, bytes.length - offset);

@@ -1,6 +1,6 @@
 /** PlayCanvas' compressed PLY: blocks of 256 splats; twin of scenerep/io/compressed_ply.py. */
 import { FormatError } from "../errors.js";
-import { coefficients, colourOfDc, finite, fromSmallestThree, opacityOfByte, requireBytes, SH_C0 } from "./common.js";
+import { coefficients, colourOfDc, emptySplats, finite, fromSmallestThree, opacityOfByte, requireBytes, SH_C0 } from "./common.js";
 import { parseHeader, rowBytes } from "./ply_header.js";
 
 const CHUNK = 256;
@@ -32,14 +32,9 @@ export function read(bytes, file) {
   const scene = {
     format: "compressed.ply",
     version: null,
-    count: n,
     degree,
     antialiased: false,
-    means: new Float32Array(3 * n),
-    logScales: new Float32Array(3 * n),
-    quats: new Float32Array(4 * n),
-    opacities: new Float32Array(n),
-    colours: new Float32Array(3 * n),
+    ...emptySplats(n),
     sh: degree ? higherBands(bytes, rest, n, degree, file) : null,
     shType: "float32",
     shSpace: "rgb",

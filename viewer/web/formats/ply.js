@@ -1,6 +1,6 @@
 /** 3DGS PLY, text or binary, either byte order; twin of scenerep/io/ply.py. */
 import { FormatError } from "../errors.js";
-import { coefficients, colourOfDc, finite, requireBytes, sigmoid } from "./common.js";
+import { coefficients, colourOfDc, emptySplats, finite, requireBytes, sigmoid } from "./common.js";
 import { parseHeader, rowBytes } from "./ply_header.js";
 
 const REQUIRED = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"];
@@ -106,15 +106,9 @@ function fill(row, names, count, degree, antialiased) {
   const scene = {
     format: "ply",
     version: null,
-    count,
     degree,
     antialiased,
-    means: new Float32Array(3 * count),
-    logScales: new Float32Array(3 * count),
-    quats: new Float32Array(4 * count),
-    opacities: new Float32Array(count),
-    colours: new Float32Array(3 * count),
-    sh: k ? new Float32Array(3 * k * count) : null,
+    ...emptySplats(count, degree),
     shType: "float32",
     shSpace: "rgb",
     shSteps: new Float32Array(2 * degree).fill(1),

@@ -1,6 +1,6 @@
 /** SOG version 2 (PlayCanvas) in a zip file; twin of scenerep/io/sog.py. A pixel is a splat, row by row. */
 import { FormatError } from "../errors.js";
-import { checkExpansion, coefficients, colourOfDc, finite, fromSmallestThree, opacityOfByte } from "./common.js";
+import { checkExpansion, coefficients, colourOfDc, emptySplats, finite, fromSmallestThree, opacityOfByte } from "./common.js";
 import { readWebp } from "./webp.js";
 import { readZip } from "./zip.js";
 
@@ -27,15 +27,9 @@ export async function read(bytes, file) {
   const scene = {
     format: "sog",
     version: 2,
-    count: n,
     degree,
     antialiased: Boolean(meta.content.antialias),
-    means: new Float32Array(3 * n),
-    logScales: new Float32Array(3 * n),
-    quats: new Float32Array(4 * n),
-    opacities: new Float32Array(n),
-    colours: new Float32Array(3 * n),
-    sh: null,
+    ...emptySplats(n),
     shType: "float32",
     shSpace: "rgb",
     shSteps: new Float32Array(2 * degree).fill(1),

@@ -1,6 +1,6 @@
 /** .splat: rows of 32 bytes, SH degree 0; twin of scenerep/io/splat.py. */
 import { FormatError } from "../errors.js";
-import { colourOfDc, finite, opacityOfByte, SH_C0 } from "./common.js";
+import { colourOfDc, emptySplats, finite, opacityOfByte, SH_C0 } from "./common.js";
 
 const ROW = 32;
 
@@ -32,15 +32,9 @@ export function read(bytes, file) {
   const scene = {
     format: "splat",
     version: null,
-    count,
     degree: 0,
     antialiased: false,
-    means: new Float32Array(3 * count),
-    logScales: new Float32Array(3 * count),
-    quats: new Float32Array(4 * count),
-    opacities: new Float32Array(count),
-    colours: new Float32Array(3 * count),
-    sh: null,
+    ...emptySplats(count),
     shType: "int16",
     shSpace: "rgb",
     shSteps: new Float32Array(0),

@@ -1,5 +1,5 @@
 /** Plain splats of anchors; twin of scenerep/coding/anchored/bake.py. In float64, rounded once to float32. */
-import { coefficients, colourOfDc, sigmoid } from "./common.js";
+import { coefficients, colourOfDc, emptySplats, sigmoid } from "./common.js";
 import { GEOMETRY, predicted, SCALES } from "./srz_anchors.js";
 import { expand, writeRgb, writeRotation } from "./srz_values.js";
 
@@ -14,15 +14,7 @@ export function bake(anchors) {
   const { n, layout, origin, centre, step, radius, scaleSteps } = anchors;
   const count = n * layout.coupled;
   const k = coefficients(layout.degree);
-  const scene = {
-    count,
-    means: new Float32Array(3 * count),
-    logScales: new Float32Array(3 * count),
-    quats: new Float32Array(4 * count),
-    opacities: new Float32Array(count),
-    colours: new Float32Array(3 * count),
-    sh: k ? new Float32Array(3 * k * count) : null,
-  };
+  const scene = emptySplats(count, layout.degree);
   const predictor = new Predictor(anchors);
   const dc = new Float64Array(3);
   for (let i = 0, p = 0; i < n; i++) {

@@ -2,7 +2,7 @@
 import { CodingError } from "../coding/range.js";
 import { decodeRows, decodeSymbols } from "../coding/symbols.js";
 import { FormatError } from "../errors.js";
-import { coefficients, colourOfDc } from "./common.js";
+import { coefficients, colourOfDc, emptySplats } from "./common.js";
 import { decodeSplats } from "./srz.js";
 import { dequantise, floatSh } from "./srz_values.js";
 
@@ -115,15 +115,7 @@ function sound(decode, content, name, expected, at) {
 export function readCodebooks(content) {
   const { count: n, degree } = content;
   const k = coefficients(degree);
-  const scene = {
-    count: n,
-    means: new Float32Array(3 * n),
-    logScales: new Float32Array(3 * n),
-    quats: new Float32Array(4 * n),
-    opacities: new Float32Array(n),
-    colours: new Float32Array(3 * n),
-    sh: k ? new Float32Array(3 * k * n) : null,
-  };
+  const scene = emptySplats(n, degree);
   let first = 0;
   for (const { splats, count, books } of decodeParts(content)) {
     let at = first;

@@ -160,5 +160,6 @@ function checkTable(chunks, count, layers, depth, table, entry, file) {
     sum += chunk.count;
   });
   if (sum !== count) throw new FormatError(file, `${count} Gaussians in all chunks`, String(sum), 20);
-  if ([...perCell.values()].some((total) => total > CELL_SIZE)) throw new FormatError(file, `cells of at most ${CELL_SIZE} Gaussians`, "more", table);
+  const most = [...perCell.values()].reduce((a, b) => Math.max(a, b), 0);
+  if (most > CELL_SIZE) throw new FormatError(file, `cells of at most ${CELL_SIZE} Gaussians in all layers`, String(most), table);
 }

@@ -1,6 +1,6 @@
 /** Integers of a cell to the numbers of splats, rounded once to float32; twin of `dequantise` in scenerep/coding/quantised.py. */
 import { BASE } from "../coding/attributes.js";
-import { coefficients, colourOfDc, SH_C0 } from "./common.js";
+import { coefficients, colourOfDc, emptySplats, SH_C0 } from "./common.js";
 
 const LOWEST_OPACITY = 1 / 1024;
 const FARTHEST = 80; // exp(80) radii are far beyond any scene; a broken file must not overflow
@@ -11,14 +11,7 @@ export function dequantise(head, cell, begin, end) {
   const n = end - begin;
   const { steps, origin, centre, radius } = head;
   const v = cell.values;
-  const out = {
-    count: n,
-    means: new Float32Array(3 * n),
-    logScales: new Float32Array(3 * n),
-    quats: new Float32Array(4 * n),
-    opacities: new Float32Array(n),
-    colours: new Float32Array(3 * n),
-  };
+  const out = emptySplats(n);
   [cell.x, cell.y, cell.z].forEach((places, a) => {
     for (let k = 0; k < n; k++) out.means[3 * k + a] = expand(origin[a] + places[begin + k] * steps.position, centre[a], radius);
   });

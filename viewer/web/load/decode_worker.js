@@ -12,7 +12,7 @@ const cells = new Map();
 
 const operations = {
   cell({ cell, head, chunks, file }) {
-    cells.set(cell, { decoder: new SrzCell(head, chunks, file), left: chunks.length });
+    cells.set(cell, { decoder: new SrzCell(head, chunks, file), left: chunks.length, degree: head.degree });
     return {};
   },
 
@@ -22,7 +22,7 @@ const operations = {
     const { begin, end } = known.decoder.push(chunk, bytes, degree);
     const splats = known.decoder.splats(begin, end);
     if (--known.left === 0) cells.delete(cell); // a cell of 65,536 splats keeps tens of megabytes
-    return { splats, milliseconds: performance.now() - began };
+    return { pieces: pieces(splats, known.degree), milliseconds: performance.now() - began };
   },
 
   async whole({ bytes, file }) {
@@ -30,13 +30,16 @@ const operations = {
     const scene = await readWhole(bytes, file);
     const { format, version, count, degree, antialiased, shType, shSpace, metadata = {} } = scene;
     const head = { format, version, count, degree, antialiased, shType, shSpace };
-    return { head, metadata, pieces: pieces(scene), milliseconds: performance.now() - began };
+    return { head, metadata, pieces: pieces(scene, degree), milliseconds: performance.now() - began };
   },
 };
 
+const arraysOf = ({ count, means, logScales, quats, opacities, colours, sh, shSteps }) => ({ count, means, logScales, quats, opacities, colours, sh, shSteps });
+
 /** Copies of up to 16,384 splats each, so that none takes long to hand to the GPU. */
-function pieces(scene) {
-  const width = 3 * coefficients(scene.degree);
+function pieces(scene, degree) {
+  if (scene.count <= PIECE) return [{ first: 0, ...arraysOf(scene) }];
+  const width = 3 * coefficients(degree);
   const out = [];
   for (let first = 0; first < scene.count; first += PIECE) {
     const count = Math.min(PIECE, scene.count - first);

@@ -13,6 +13,7 @@
 import { FormatError } from "../errors.js";
 import { completeLayers } from "../formats/srz.js";
 import { HEADER, isSrz, KINDS, readHead, readStart } from "../formats/srz_head.js";
+import { nextTask } from "../tasks.js";
 import { DecodePool } from "./pool.js";
 
 const START = 16384; // bytes asked for at first: the head of most .srz files
@@ -21,9 +22,10 @@ const AHEAD = 4; // requests on their way while others are decoded
 
 /**
  * @param {import("./source.js").ByteSource} source
- * @param {{signal?: AbortSignal, degree?: number, onHead?: (head: SceneHead) => void, onChunk?: (chunk: SplatChunk) => void,
+ * @param {{signal?: AbortSignal, degree?: number, onHead?: (head: SceneHead) => void, onChunk?: (chunk: SplatChunk) => Promise<void>|void,
  *   onLayer?: (layer: {layers: number, layerCount: number, gain: {logScale: number, opacity: number}}) => void,
  *   onProgress?: (progress: {received: number, total: number|null, decodedMs: number}) => void}} options
+ *   `onChunk` gets at most 16,384 splats; the next of the same chunk of the file when what it returned is settled.
  * @returns {Promise<{head: SceneHead, count: number}>}
  * @throws {FormatError} The file is broken; what came before has been handed over.
  */
@@ -106,19 +108,27 @@ async function openSrz(source, start, length, pool, { signal, degree = 3, onHead
   let id = 0;
   let layer = -1;
   let pending = [];
-  const finishLayer = async () => {
+  const left = new Array(layers).fill(0); // chunks of each layer that are not handed over yet
+  for (const chunk of chunks) left[chunk.layer]++;
+  let done = 0; // layers that are there in full
+  // As soon as a layer's last chunk is there: the next layer may be long in coming.
+  const handedOver = (chunk) => {
+    left[chunk.layer]--;
+    const before = done;
+    while (done < layers && left[done] === 0) done++;
+    if (done === before || signal?.aborted) return;
+    const gain = done < parsed.layers && parsed.gains.length ? parsed.gains[done - 1] : NO_GAIN;
+    onLayer?.({ layers: done, layerCount: parsed.layers, gain });
+  };
+  const decoded = async () => {
     await Promise.all(pending);
     signal?.throwIfAborted();
     pending = [];
-    if (layer < 0) return;
-    const done = layer + 1;
-    const gain = done < parsed.layers && parsed.gains.length ? parsed.gains[layer] : NO_GAIN;
-    onLayer?.({ layers: done, layerCount: parsed.layers, gain });
   };
   for await (const { group, data } of fetched(source, batches(chunks))) {
     for (const chunk of group) {
       if (chunk.layer !== layer) {
-        await finishLayer();
+        await decoded();
         layer = chunk.layer;
       }
       const at = chunk.offset - group[0].offset;
@@ -126,16 +136,20 @@ async function openSrz(source, start, length, pool, { signal, degree = 3, onHead
       first += chunk.count;
       const asked = pool
         .ask(chunk.cell, { op: "push", cell: chunk.cell, chunk, bytes: data.slice(at, at + chunk.end - chunk.offset), degree })
-        .then(({ splats, milliseconds }) => {
+        .then(async ({ pieces, milliseconds }) => {
           decodedMs += milliseconds;
-          onChunk?.({ ...place, ...splats });
+          for (const piece of pieces) {
+            if (signal?.aborted) return;
+            await onChunk?.({ ...place, ...piece, first: place.first + piece.first });
+          }
+          handedOver(chunk);
           onProgress?.({ received: source.received, total: head.bytes, decodedMs });
         });
-      asked.catch(() => {}); // told by finishLayer
+      asked.catch(() => {}); // told by decoded()
       pending.push(asked);
     }
   }
-  await finishLayer();
+  await decoded();
   return { head, count: first };
 }
 
@@ -179,7 +193,7 @@ async function openWhole(source, pool, { signal, onHead, onChunk, onLayer, onPro
   const head = { ...found, bytes: size, layers: 1, ...said(metadata) };
   onHead?.(head);
   for (const [id, piece] of pieces.entries()) {
-    onChunk?.({ id, layer: 0, ...piece });
+    await onChunk?.({ id, layer: 0, ...piece });
     await nextTask(); // what is done with a piece may take a while
     signal?.throwIfAborted();
   }
@@ -192,17 +206,6 @@ async function openWhole(source, pool, { signal, onHead, onChunk, onLayer, onPro
 function said(metadata) {
   const cameras = Array.isArray(metadata.cameras) ? metadata.cameras : null;
   return { up: numbers(metadata.up, 3), cameras, background: numbers(metadata.background, 3), metadata };
-}
-
-function nextTask() {
-  const { port1, port2 } = new MessageChannel();
-  return new Promise((resolve) => {
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
 }
 
 function numbers(value, count) {

@@ -15,6 +15,8 @@
  * @property {() => void} close  ends all transfers; reads that wait are rejected
  */
 
+import { nextTask } from "../tasks.js";
+
 /** Bytes of the first request. The head of an .srz and of the other formats mostly lies within. */
 export const FIRST_BYTES = 65536;
 /** How often a request is tried again before the source gives up, if no byte came in between. */
@@ -27,6 +29,9 @@ const LONGEST_PAUSE_MS = 8000;
 const STALL_MS = 20000;
 /** An ArrayBuffer holds no more than this in today's browsers. Only a streamed file has to fit as a whole. */
 const MAX_STREAMED = 2 ** 31 - 1;
+/** Bytes of a block of what was streamed, and how many of them are copied in one go. */
+const BLOCK = 1 << 20;
+const AT_ONCE = 8;
 
 /** The bytes cannot be had. `hint` says what a person can do. */
 export class SourceError extends Error {
@@ -270,7 +275,8 @@ class RangedSource {
     }
     link.size = range.size;
     const source = new RangedSource(link);
-    source.head = await source.fetch(0, Math.min(FIRST_BYTES, range.size), first);
+    source.head = new Uint8Array(Math.min(FIRST_BYTES, range.size));
+    await source.fetch(0, source.head, first);
     return source;
   }
 
@@ -289,18 +295,16 @@ class RangedSource {
     if (end <= offset) return new Uint8Array(0);
     const known = this.head.subarray(Math.min(offset, this.head.length), Math.min(end, this.head.length));
     if (known.length === end - offset) return known.slice();
-    const rest = await this.fetch(offset + known.length, end - offset - known.length);
-    if (known.length === 0) return rest;
     const whole = new Uint8Array(end - offset);
     whole.set(known);
-    whole.set(rest, known.length);
+    await this.fetch(offset + known.length, whole.subarray(known.length));
     return whole;
   }
 
-  /** Bytes [offset, offset + length), all of which exist. `first`: a request for them that is under way. */
-  async fetch(offset, length, first = null) {
+  /** Fills `bytes` with those from `offset` on, all of which exist. `first`: a request for them that is under way. */
+  async fetch(offset, bytes, first = null) {
     const { link } = this;
-    const bytes = new Uint8Array(length);
+    const { length } = bytes;
     let filled = 0;
     await link.retrying(async () => {
       if (filled === length) return;
@@ -323,7 +327,6 @@ class RangedSource {
       });
       if (filled < length) throw new Dropped(new SourceError(this.name, "the connection broke off"));
     });
-    return bytes;
   }
 
   close() {
@@ -339,7 +342,7 @@ class StreamedSource {
     this.ranged = false;
     this.received = 0;
     this.size = /** @type {number|null} */ (null);
-    this.buffer = new Uint8Array(FIRST_BYTES);
+    this.blocks = []; // of BLOCK bytes each. Grown as bytes come, not as the header promises
     this.error = /** @type {unknown} */ (null);
     this.done = false;
     this.waiting = new Set();
@@ -354,11 +357,24 @@ class StreamedSource {
     checkRange(this.name, offset, length);
     for (;;) {
       if (this.received >= offset + length || this.done) {
-        return this.buffer.slice(Math.min(offset, this.received), Math.min(offset + length, this.received));
+        return this.copy(Math.min(offset, this.received), Math.min(offset + length, this.received));
       }
       if (this.error) throw this.error;
       await new Promise((resolve) => this.waiting.add(resolve));
     }
+  }
+
+  /** Bytes begin .. end, with pauses: a hundred megabytes at once would hold up the page. */
+  async copy(begin, end) {
+    const out = new Uint8Array(end - begin);
+    for (let at = begin, copied = 0; at < end; copied++) {
+      if (copied > 0 && copied % AT_ONCE === 0) await nextTask();
+      const block = Math.floor(at / BLOCK);
+      const part = this.blocks[block].subarray(at - block * BLOCK, Math.min(BLOCK, end - block * BLOCK));
+      out.set(part, at - begin);
+      at += part.length;
+    }
+    return out;
   }
 
   close() {
@@ -400,13 +416,13 @@ class StreamedSource {
     if (fresh.length === 0) return;
     const needed = this.received + fresh.length;
     if (needed > MAX_STREAMED) throw this.tooLarge();
-    if (needed > this.buffer.length) {
-      // Grown as bytes come, not as the header promises: a header is no reason to take memory.
-      const larger = new Uint8Array(Math.min(MAX_STREAMED, Math.max(needed, 2 * this.buffer.length)));
-      larger.set(this.buffer.subarray(0, this.received));
-      this.buffer = larger;
+    for (let done = 0; done < fresh.length; ) {
+      const at = (this.received + done) % BLOCK;
+      if (at === 0) this.blocks.push(new Uint8Array(BLOCK));
+      const part = fresh.subarray(done, done + BLOCK - at);
+      this.blocks.at(-1).set(part, at);
+      done += part.length;
     }
-    this.buffer.set(fresh, this.received);
     this.received = needed;
     this.link.onProgress({ received: this.received, size: this.size });
     this.wake();

@@ -1,6 +1,8 @@
 /** Splats by depth, the farthest first, as blending needs them; of equal ones the one with the higher index. */
 
-const COARSE_BINS = 65536;
+const DIGIT = 11; // bits
+const DIGITS = 1 << DIGIT;
+const MASK = DIGITS - 1;
 
 /**
  * Depths along the camera's z axis, of those within `near` .. `far`.
@@ -25,49 +27,50 @@ export function depthsOf(means, n, row, near, far, active, scratch) {
 }
 
 /**
- * Sorts by whole float32 depths: two passes over 16 bits each.
+ * Sorts by whole float32 depths: a counting sort by 11 bits, then by 11, then by 10. Its counters stay in the nearest cache,
+ * so three passes take a third of the time of two by 16 bits.
  * @returns {Uint32Array} A new array of `count` indices.
  */
-export function sortExact(depths, indices, count) {
+export function sortByDepth(depths, indices, count) {
+  const [keys, moved, otherKeys, otherMoved] = roomFor(count);
   // The bits of a positive float order like the number. Inverted, the farthest comes first.
-  const keys = new Uint32Array(depths.buffer, depths.byteOffset, count);
-  const first = new Uint32Array(count);
-  const order = new Uint32Array(count);
-  const starts = new Uint32Array(65536);
-  // From the highest index down, so that of equal depths the higher index comes first; both passes are stable.
-  for (let i = 0; i < count; i++) starts[~keys[i] & 0xffff]++;
-  accumulate(starts);
-  for (let i = count - 1; i >= 0; i--) first[starts[~keys[i] & 0xffff]++] = i;
-  starts.fill(0);
-  for (let i = 0; i < count; i++) starts[~keys[i] >>> 16]++;
-  accumulate(starts);
-  for (let k = 0; k < count; k++) {
-    const i = first[k];
-    order[starts[~keys[i] >>> 16]++] = indices[i];
-  }
-  return order;
-}
-
-/** Sorts by 65,536 equal bins between the nearest and the farthest: faster, and wrong where splats lie close. */
-export function sortCoarse(depths, indices, count) {
-  let low = Infinity;
-  let high = -Infinity;
+  const bits = new Uint32Array(depths.buffer, depths.byteOffset, count);
+  const starts = [0, 1, 2].map(() => new Uint32Array(DIGITS));
+  const [low, middle, high] = starts;
   for (let i = 0; i < count; i++) {
-    const z = depths[i];
-    if (z < low) low = z;
-    if (z > high) high = z;
+    const key = ~bits[i];
+    // From the highest index down, so that of equal depths the higher index comes first; all passes are stable.
+    keys[count - 1 - i] = key;
+    moved[count - 1 - i] = indices[i];
+    low[key & MASK]++;
+    middle[(key >>> DIGIT) & MASK]++;
+    high[key >>> (2 * DIGIT)]++;
   }
-  const scale = high > low ? (COARSE_BINS - 1) / (high - low) : 0;
-  const bins = new Uint16Array(count);
-  const starts = new Uint32Array(COARSE_BINS);
-  for (let i = 0; i < count; i++) starts[(bins[i] = ((high - depths[i]) * scale) | 0)]++;
-  accumulate(starts);
+  starts.forEach(accumulate);
+  pass(keys, moved, otherKeys, otherMoved, count, 0, low);
+  pass(otherKeys, otherMoved, keys, moved, count, DIGIT, middle);
   const order = new Uint32Array(count);
-  for (let i = count - 1; i >= 0; i--) order[starts[bins[i]]++] = indices[i];
+  for (let i = 0; i < count; i++) order[high[keys[i] >>> (2 * DIGIT)]++] = moved[i];
   return order;
 }
 
-/** Counts to the places where each bin starts. */
+function pass(keys, values, sortedKeys, sortedValues, count, shift, starts) {
+  for (let i = 0; i < count; i++) {
+    const at = starts[(keys[i] >>> shift) & MASK]++;
+    sortedKeys[at] = keys[i];
+    sortedValues[at] = values[i];
+  }
+}
+
+let room = [];
+
+/** Four arrays of at least so many numbers, the same ones each time. */
+function roomFor(count) {
+  if (!(room[0]?.length >= count)) room = [0, 1, 2, 3].map(() => new Uint32Array(count));
+  return room;
+}
+
+/** Counts to the places where each digit starts. */
 function accumulate(starts) {
   let sum = 0;
   for (let b = 0; b < starts.length; b++) {

@@ -1,146 +1,40 @@
-/** A scene on the GPU: textures of its splats, and the order in which they are drawn. */
-import { Sorter } from "./sorter.js";
+/** What the scenes of both renderers have in common: settings, the chunks that are kept, numbers of a splat. */
+import { coefficients } from "../formats/common.js";
 
-const PER_ROW = 256;
-const PER_PAGE = PER_ROW * 256; // splats of one layer of the texture arrays
-const GEOMETRY = 4; // texels a splat: see geometryOf
-export const NO_GAIN = { logScale: 0, opacity: 1 };
+const NO_GAIN = { logScale: 0, opacity: 1 };
 
-/** Four numbers a texel that the SH of a splat take. */
-export const shTexels = (degree) => Math.ceil((3 * ((degree + 1) ** 2 - 1)) / 4);
-
-export class GpuScene {
-  /**
-   * @param {WebGL2RenderingContext} gl
-   * @param {import("../load/load.js").SceneHead} head
-   * @param {() => void} onOrder Called when there is a new order to draw by.
-   */
-  constructor(gl, head, onOrder = () => {}) {
-    this.gl = gl;
+/** `allocate()` makes what holds `head.count` splats on the GPU; `upload(chunk, first)` puts a chunk there. */
+export class Scene {
+  /** @param {import("../load/load.js").SceneHead} head */
+  constructor(head) {
     this.head = head;
     this.count = 0;
     this.gain = NO_GAIN;
     this.degree = head.degree;
-    this.budget = Infinity;
     this.box = null; // [x, y, z, X, Y, Z]: only what lies within is drawn
-    this.chunks = []; // kept for a lost context, and for picking
-    this.order = null;
-    this.drawn = 0;
-    this.sortMs = 0;
-    this.onOrder = onOrder;
-    this.sorter = new Sorter(head.count, (order, { milliseconds }) => {
-      this.setOrder(order);
-      this.sortMs = milliseconds;
-      this.onOrder();
-    });
-    this.allocate();
+    this.chunks = []; // kept for a GPU that is lost, and for picking
+    this.shSteps = null;
   }
 
+  /** Whether SH is stored in integers. */
   get integers() {
     return this.head.shType !== "float32";
   }
 
-  /** Whether there is something to draw. */
-  get ready() {
-    return this.drawn > 0;
+  /** Numbers of SH a splat. */
+  get shWidth() {
+    return 3 * coefficients(this.head.degree);
   }
 
-  /** Bytes of GPU memory. */
-  get bytes() {
-    const sh = shTexels(this.head.degree) * 4 * (this.integers ? 2 : 4);
-    return this.pages * PER_PAGE * (GEOMETRY * 16 + sh) + this.count * (4 + 64);
-  }
-
-  allocate() {
-    const { gl, head } = this;
-    this.pages = Math.max(1, Math.ceil(head.count / PER_PAGE));
-    const most = gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS);
-    if (this.pages > most) throw new Error(`${head.count} splats are more than this browser's ${most * PER_PAGE}`);
-    const texture = (width, format) => {
-      const made = gl.createTexture();
-      gl.bindTexture(gl.TEXTURE_2D_ARRAY, made);
-      gl.texStorage3D(gl.TEXTURE_2D_ARRAY, 1, format, width, PER_PAGE / PER_ROW, this.pages);
-      gl.texParameteri(gl.TEXTURE_2D_ARRAY, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-      gl.texParameteri(gl.TEXTURE_2D_ARRAY, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-      return made;
-    };
-    this.geometry = texture(GEOMETRY * PER_ROW, gl.RGBA32F);
-    const texels = shTexels(head.degree);
-    this.sh = texels ? texture(texels * PER_ROW, this.integers ? gl.RGBA16I : gl.RGBA32F) : null;
-    this.indices = gl.createBuffer();
-    this.projected = gl.createBuffer();
-    this.capacity = 0;
-    if (gl.getError() === gl.OUT_OF_MEMORY) throw new Error(`the GPU has no room for ${head.count} splats`);
-  }
-
-  /** Adds a chunk of splats; they are drawn from the next order on. */
+  /** Adds a chunk of splats. */
   append(chunk) {
     this.upload(chunk, this.count);
     this.chunks.push(chunk);
     this.count += chunk.count;
-    this.sorter.add(chunk.means, importance(chunk));
     if (chunk.shSteps) this.shSteps = chunk.shSteps;
   }
 
-  upload(chunk, first) {
-    const { gl } = this;
-    this.fill(this.geometry, GEOMETRY, gl.RGBA, gl.FLOAT, geometryOf(chunk), first, chunk.count);
-    if (!this.sh) return;
-    const texels = shTexels(this.head.degree);
-    const width = 3 * ((this.head.degree + 1) ** 2 - 1);
-    const padded = this.integers ? new Int16Array(4 * texels * chunk.count) : new Float32Array(4 * texels * chunk.count);
-    for (let i = 0; i < chunk.count; i++) {
-      for (let j = 0; j < width; j++) padded[4 * texels * i + j] = chunk.sh[width * i + j];
-    }
-    this.fill(this.sh, texels, this.integers ? gl.RGBA_INTEGER : gl.RGBA, this.integers ? gl.SHORT : gl.FLOAT, padded, first, chunk.count);
-  }
-
-  /** Splats first .. first + count of a texture array, row by row where they do not fill whole ones. */
-  fill(texture, texels, format, type, data, first, count) {
-    const { gl } = this;
-    gl.bindTexture(gl.TEXTURE_2D_ARRAY, texture);
-    let done = 0;
-    while (done < count) {
-      const at = first + done;
-      const column = at % PER_ROW;
-      const row = Math.floor(at / PER_ROW) % (PER_PAGE / PER_ROW);
-      const left = count - done;
-      let rows = 1;
-      let columns = Math.min(PER_ROW - column, left);
-      if (column === 0 && left >= PER_ROW) {
-        rows = Math.min(Math.floor(left / PER_ROW), PER_PAGE / PER_ROW - row);
-        columns = PER_ROW;
-      }
-      gl.texSubImage3D(
-        gl.TEXTURE_2D_ARRAY, 0, column * texels, row, Math.floor(at / PER_PAGE), columns * texels, rows, 1, format, type, data, 4 * texels * done,
-      );
-      done += rows * columns;
-    }
-  }
-
-  setBudget(most) {
-    this.budget = most;
-    this.sorter.setBudget(most);
-  }
-
-  /** @param {Uint32Array} order Farthest first. */
-  setOrder(order) {
-    const { gl } = this;
-    this.order = order;
-    this.drawn = order.length;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.indices);
-    if (order.length > this.capacity) {
-      this.capacity = Math.min(this.head.count, Math.max(order.length, 2 * this.capacity));
-      gl.bufferData(gl.ARRAY_BUFFER, 4 * this.capacity, gl.DYNAMIC_DRAW);
-      gl.bindBuffer(gl.ARRAY_BUFFER, this.projected);
-      gl.bufferData(gl.ARRAY_BUFFER, 64 * this.capacity, gl.DYNAMIC_COPY);
-      gl.bindBuffer(gl.ARRAY_BUFFER, this.indices);
-    }
-    gl.bufferSubData(gl.ARRAY_BUFFER, 0, order);
-    gl.bindBuffer(gl.ARRAY_BUFFER, null);
-  }
-
-  /** After a lost context: everything once more. */
+  /** After a lost GPU: everything once more. */
   restore() {
     this.allocate();
     let first = 0;
@@ -148,16 +42,19 @@ export class GpuScene {
       this.upload(chunk, first);
       first += chunk.count;
     }
-    if (this.order) this.setOrder(this.order);
   }
 
   dispose() {
-    const { gl } = this;
-    this.sorter.dispose();
-    [this.geometry, this.sh].forEach((texture) => texture && gl.deleteTexture(texture));
-    [this.indices, this.projected].forEach((buffer) => gl.deleteBuffer(buffer));
     this.chunks = [];
   }
+}
+
+/** SH of a chunk, `width` numbers a splat, in rows of `padded`. */
+export function paddedSh({ sh, count }, width, padded) {
+  if (width === padded) return sh;
+  const out = new sh.constructor(padded * count);
+  for (let i = 0; i < count; i++) for (let j = 0; j < width; j++) out[padded * i + j] = sh[width * i + j];
+  return out;
 }
 
 /** Four texels a splat: place and opacity; quaternion; log scales; colour. */

@@ -1,5 +1,5 @@
 /** Sorts the splats of one scene by depth, off the main thread. */
-import { depthsOf, mostImportant, sortCoarse, sortExact } from "./depth_sort.js";
+import { depthsOf, mostImportant, sortByDepth } from "./depth_sort.js";
 
 let means = new Float32Array(0);
 let importance = new Float32Array(0);
@@ -30,12 +30,12 @@ const operations = {
     stale = true;
   },
 
-  sort({ id, row, near, far, exact }) {
+  sort({ id, row, near, far }) {
     const began = performance.now();
     if (stale) active = mostImportant(importance, count, budget);
     stale = false;
     const found = depthsOf(means, count, row, near, far, active, scratch);
-    const order = (exact ? sortExact : sortCoarse)(scratch.depths, scratch.indices, found);
+    const order = sortByDepth(scratch.depths, scratch.indices, found);
     self.postMessage({ id, order, loaded: count, milliseconds: performance.now() - began }, [order.buffer]);
   },
 };

@@ -2,7 +2,10 @@
 import { FAR, NEAR } from "./constants.js";
 
 export class Sorter {
-  /** @param {(order: Uint32Array, info: {loaded: number, milliseconds: number}) => void} onOrder */
+  /**
+   * @param {(order: Uint32Array, info: {loaded: number, milliseconds: number}) => Promise<void>|void} onOrder
+   *   The next order is asked for when what it returned is settled.
+   */
   constructor(capacity, onOrder) {
     this.worker = new Worker(new URL("./sort_worker.js", import.meta.url), { type: "module" });
     this.onOrder = onOrder;
@@ -19,7 +22,8 @@ export class Sorter {
   }
 
   add(means, importance) {
-    this.worker.postMessage({ op: "add", means, importance });
+    const copy = means.slice(); // handed over; the chunk keeps its own for picking
+    this.worker.postMessage({ op: "add", means: copy, importance }, [copy.buffer, importance.buffer]);
   }
 
   setBudget(most) {
@@ -27,28 +31,28 @@ export class Sorter {
   }
 
   /** The order for one camera, whatever else is going on. */
-  ask(row, exact) {
+  ask(row) {
     const id = this.next++;
     return new Promise((resolve) => {
       this.open.set(id, resolve);
-      this.worker.postMessage({ op: "sort", id, row, near: NEAR, far: FAR, exact });
+      this.worker.postMessage({ op: "sort", id, row, near: NEAR, far: FAR });
     });
   }
 
   /** The order for the camera of now: `onOrder` gets it, or a newer one. */
-  async request(row, exact) {
+  async request(row) {
     if (this.running) {
-      this.waiting = [row, exact];
+      this.waiting = row;
       return;
     }
     this.running = true;
-    const { order, loaded, milliseconds } = await this.ask(row, exact);
+    const { order, loaded, milliseconds } = await this.ask(row);
+    await this.onOrder(order, { loaded, milliseconds });
     this.running = false;
-    this.onOrder(order, { loaded, milliseconds });
     if (this.waiting) {
       const next = this.waiting;
       this.waiting = null;
-      this.request(...next);
+      this.request(next);
     }
   }
 

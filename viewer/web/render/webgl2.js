@@ -1,16 +1,19 @@
 /**
- * Draws scenes with WebGL 2. `fast` blends into the 8-bit canvas; `exact` into floats, rounded once at the end.
+ * Draws scenes with WebGL 2. `exact` blends into floats, `fast` into half floats; both are rounded to 8 bits once, at the
+ * end. Where a GPU can draw to neither, every splat is rounded.
  *
  * @typedef {{width: number, height: number, fx: number, fy: number, cx: number, cy: number, viewFromWorld: ArrayLike<number>}} Camera
  *   Pixels; viewFromWorld: 16 numbers by rows, OpenCV axes (x right, y down, z forward).
  */
+import { Turns } from "../tasks.js";
 import { toBytes } from "./pixels.js";
-import { GpuScene } from "./scene.js";
 import { BLEND_SHADER, COVER_SHADER, DIFFERENCE_SHADER, DRAW_SHADER, NOTHING_SHADER, PROJECT_OUTPUTS, projectShader, RESOLVE_SHADER } from "./shaders.js";
+import { WebGl2Scene } from "./webgl2_scene.js";
 
 const GEOMETRY_UNIT = 0;
 const SH_UNIT = 1;
 const EVERYWHERE = [3e38, 3e38, 3e38];
+const POLL_MS = 3;
 
 export class Renderer {
   name = "webgl2";
@@ -25,6 +28,7 @@ export class Renderer {
     this.wantsExact = exact;
     this.background = [0, 0, 0];
     this.scenes = new Set();
+    this.turns = new Turns(() => this.settled());
     const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, stencil: false, powerPreference: "high-performance" });
     if (!gl) throw new Error("this browser has no WebGL 2: update it, or turn on hardware acceleration");
     this.gl = gl;
@@ -46,7 +50,8 @@ export class Renderer {
     const float = gl.getExtension("EXT_color_buffer_float");
     const blend = gl.getExtension("EXT_float_blend");
     // Half floats blend everywhere where they can be drawn to; whole ones need an extension of their own.
-    this.floatFormat = float && blend ? gl.RGBA32F : float ? gl.RGBA16F : null;
+    this.halfFormat = float || gl.getExtension("EXT_color_buffer_half_float") ? gl.RGBA16F : null;
+    this.floatFormat = float && blend ? gl.RGBA32F : this.halfFormat;
     this.programs = new Map();
     this.targets = new Map();
     this.draw = program(gl, DRAW_SHADER, BLEND_SHADER);
@@ -58,16 +63,40 @@ export class Renderer {
     this.feedback = gl.createTransformFeedback();
   }
 
-  /** Whether pictures are blended in floats. */
-  get exact() {
-    return this.wantsExact && this.floatFormat !== null;
+  /** The format in which pictures are blended; null: that of the canvas. */
+  format(exact) {
+    return exact ? this.floatFormat : this.halfFormat;
+  }
+
+  /** In what pictures are blended, in words. */
+  get blending() {
+    const format = this.format(this.wantsExact);
+    return format === null ? "8 bits" : format === this.gl.RGBA32F ? "floats" : "half floats";
   }
 
   /** @param {import("../load/load.js").SceneHead} head */
   createScene(head) {
-    const scene = new GpuScene(this.gl, head, () => this.onChange());
+    const scene = new WebGl2Scene(this.gl, head, { onOrder: () => this.onChange(), turn: () => this.turn() });
     this.scenes.add(scene);
     return scene;
+  }
+
+  /**
+   * Resolves when the GPU has done all it was given, for one caller after the other. Megabytes that are handed over while
+   * it draws make the page's thread wait until it has drawn.
+   */
+  turn() {
+    return this.turns.turn();
+  }
+
+  async settled() {
+    const { gl } = this;
+    // In a tab that nobody sees timers are slow, and nobody waits.
+    if (this.lost || globalThis.document?.hidden) return;
+    const sync = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+    while (!this.lost && gl.getSyncParameter(sync, gl.SYNC_STATUS) === gl.UNSIGNALED) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    gl.deleteSync(sync);
   }
 
   removeScene(scene) {
@@ -77,25 +106,26 @@ export class Renderer {
 
   /** Asks for the order of each scene's splats as this camera sees them. */
   sort(scene, camera) {
-    scene.sorter.request(depthRow(camera), true);
+    scene.sorter.request(depthRow(camera));
   }
 
   /** Sorts a scene as this camera sees it, before it is shown for the first time. */
   async prepare(scene, camera) {
-    const { order } = await scene.sorter.ask(depthRow(camera), true);
+    const { order } = await scene.sorter.ask(depthRow(camera));
     scene.setOrder(order);
   }
 
   /**
    * Draws to the canvas, by the orders that are there.
-   * @param {{scene: GpuScene, from?: number, to?: number}[]} parts Scenes, each between two shares of the width.
+   * @param {{scene: WebGl2Scene, from?: number, to?: number}[]} parts Scenes, each between two shares of the width.
    */
   frame(parts, camera) {
     const { gl } = this;
     if (this.lost) return;
     const { width, height } = camera;
-    if (this.exact) {
-      const target = this.target(width, height);
+    const format = this.format(this.wantsExact);
+    if (format !== null) {
+      const target = this.target(width, height, format);
       this.paint(parts, camera, target.frame, null);
       gl.bindFramebuffer(gl.FRAMEBUFFER, null);
       gl.viewport(0, 0, width, height);
@@ -140,28 +170,30 @@ export class Renderer {
 
   /**
    * A picture of one scene, with a sort of its own.
-   * @param {{camera: Camera, mode?: "exact"|"fast", sort?: "exact"|"16bit", float?: boolean}} options
+   * @param {{camera: Camera, mode?: "exact"|"fast", float?: boolean}} options
    *   `float`: numbers before rounding, RGBA premultiplied without background.
    * @returns {Promise<Uint8ClampedArray|Float32Array>} RGBA, the top row first.
    */
-  async capture(scene, { camera, mode = "exact", sort = "exact", float = false }) {
+  async capture(scene, { camera, mode = "exact", float = false }) {
     const { gl } = this;
-    const { order } = await scene.sorter.ask(depthRow(camera), sort === "exact");
-    if (this.lost) throw new Error("the graphics context was lost; try again in a moment");
-    const shown = scene.order;
-    scene.setOrder(order);
     const { width, height } = camera;
     const limit = Math.min(gl.getParameter(gl.MAX_RENDERBUFFER_SIZE), gl.getParameter(gl.MAX_TEXTURE_SIZE));
     if (!(width >= 1 && height >= 1 && Math.max(width, height) <= limit)) throw new Error(`a picture of ${width} x ${height} is beyond this browser's ${limit} pixels a side`);
-    const floats = mode === "exact" && this.floatFormat !== null;
-    const target = this.target(width, height, floats ? this.floatFormat : gl.RGBA8, "capture");
+    const { order } = await scene.sorter.ask(depthRow(camera));
+    if (this.lost) throw new Error("the graphics context was lost; try again in a moment");
+    const blended = this.format(mode === "exact");
+    const floats = blended !== null;
+    const format = blended ?? gl.RGBA8;
+    const target = this.target(width, height, format, "capture"); // may throw: no order is changed yet
+    const shown = scene.order;
+    scene.setOrder(order);
     this.paint([{ scene }], camera, target.frame, floats ? null : this.background);
     const numbers = floats ? new Float32Array(4 * width * height) : new Uint8Array(4 * width * height);
     gl.readPixels(0, 0, width, height, gl.RGBA, floats ? gl.FLOAT : gl.UNSIGNED_BYTE, numbers);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.bindVertexArray(null);
     if (shown) scene.setOrder(shown);
-    this.dropTarget(width, height, floats ? this.floatFormat : gl.RGBA8, "capture");
+    this.dropTarget(width, height, format, "capture");
     const rows = flipped(numbers, width, height);
     return float && floats ? rows : toBytes(rows, floats ? this.background : null);
   }
@@ -252,7 +284,7 @@ export class Renderer {
     return this.programs.get(key);
   }
 
-  target(width, height, format = this.floatFormat, name = "a") {
+  target(width, height, format, name = "a") {
     const { gl } = this;
     const key = `${width} ${height} ${format} ${name}`;
     let target = this.targets.get(key);

@@ -4,9 +4,11 @@
  */
 import { GpuSort } from "./gpu_sort.js";
 import { COPY_CODE, DIFFERENCE_CODE, DRAW_CODE, projectCode, RESOLVE_CODE } from "./wgsl.js";
+import { Turns } from "../tasks.js";
 import { toBytes } from "./pixels.js";
 import { WebGpuScene } from "./webgpu_scene.js";
 
+const HALF = "rgba16float";
 const BLEND = { srcFactor: "one", dstFactor: "one-minus-src-alpha", operation: "add" };
 
 export class WebGpuRenderer {
@@ -40,17 +42,23 @@ export class WebGpuRenderer {
     this.background = [0, 0, 0];
     this.scenes = new Set();
     this.lost = false;
+    this.turns = new Turns(() => this.device.queue.onSubmittedWorkDone());
+  }
+
+  /** Resolves when the GPU has done all it was given, for one caller after the other. */
+  turn() {
+    return this.turns.turn();
   }
 
   async setUp(device) {
     this.device = device;
     this.format = navigator.gpu.getPreferredCanvasFormat();
-    this.floatFormat = device.features.has("float32-blendable") ? "rgba32float" : "rgba16float";
+    this.floatFormat = device.features.has("float32-blendable") ? "rgba32float" : HALF;
     this.programs = new Map();
     this.targets = new Map();
     device.pushErrorScope("validation");
     this.sorting = new GpuSort(device);
-    [this.format, this.floatFormat].forEach((format) => this.drawer(format));
+    [HALF, this.floatFormat].forEach((format) => this.drawer(format));
     this.projector({ degree: 3, integers: true, ycocg: true });
     this.uniforms = device.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
     const error = await device.popErrorScope();
@@ -73,9 +81,14 @@ export class WebGpuRenderer {
     this.onChange();
   }
 
-  /** Whether pictures are blended in floats. */
-  get exact() {
-    return this.wantsExact;
+  /** The format in which pictures are blended. */
+  blended(exact) {
+    return exact ? this.floatFormat : HALF;
+  }
+
+  /** In what pictures are blended, in words. */
+  get blending() {
+    return this.blended(this.wantsExact) === HALF ? "half floats" : "floats";
   }
 
   /** @param {import("../load/load.js").SceneHead} head */
@@ -105,13 +118,10 @@ export class WebGpuRenderer {
     const encoder = this.device.createCommandEncoder();
     parts.forEach(({ scene }) => scene.encode(encoder, camera));
     const canvas = this.context.getCurrentTexture().createView();
-    if (this.exact) {
-      const target = this.target(camera, this.floatFormat, "a");
-      this.paint(encoder, parts, camera, target, this.floatFormat, null);
-      this.cover(encoder, RESOLVE_CODE, canvas, this.format, [target], [...this.background, 0]);
-    } else {
-      this.paint(encoder, parts, camera, canvas, this.format, this.background);
-    }
+    const format = this.blended(this.wantsExact);
+    const target = this.target(camera, format, "a");
+    this.paint(encoder, parts, camera, target, format);
+    this.cover(encoder, RESOLVE_CODE, canvas, this.format, [target], [...this.background, 0]);
     this.submit(encoder, parts);
   }
 
@@ -123,7 +133,7 @@ export class WebGpuRenderer {
     const targets = parts.map((part, i) => {
       part.scene.encode(encoder, camera);
       const target = this.target(camera, this.floatFormat, "ab"[i]);
-      this.paint(encoder, [part], camera, target, this.floatFormat, null);
+      this.paint(encoder, [part], camera, target, this.floatFormat);
       return target;
     });
     const canvas = this.context.getCurrentTexture().createView();
@@ -143,27 +153,27 @@ export class WebGpuRenderer {
     const { width, height } = camera;
     const limit = device.limits.maxTextureDimension2D;
     if (!(width >= 1 && height >= 1 && Math.max(width, height) <= limit)) throw new Error(`a picture of ${width} x ${height} is beyond this browser's ${limit} pixels a side`);
-    const floats = mode === "exact";
-    const [format, readable] = floats ? [this.floatFormat, "rgba32float"] : ["rgba8unorm", "rgba8unorm"];
+    const format = this.blended(mode === "exact");
+    const readable = "rgba32float";
     const { RENDER_ATTACHMENT, TEXTURE_BINDING, COPY_SRC } = GPUTextureUsage;
     const texture = (f) => device.createTexture({ size: [width, height], format: f, usage: RENDER_ATTACHMENT | TEXTURE_BINDING | COPY_SRC });
     const drawn = texture(format);
     const read = format === readable ? drawn : texture(readable);
-    const pixel = floats ? 16 : 4;
+    const pixel = 16;
     const stride = Math.ceil((pixel * width) / 256) * 256;
     const buffer = device.createBuffer({ size: stride * height, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
     try {
       const encoder = device.createCommandEncoder();
       scene.encode(encoder, camera);
-      this.paint(encoder, [{ scene }], camera, drawn.createView(), format, floats ? null : this.background);
+      this.paint(encoder, [{ scene }], camera, drawn.createView(), format);
       if (read !== drawn) this.cover(encoder, COPY_CODE, read.createView(), readable, [drawn.createView()], null);
       encoder.copyTextureToBuffer({ texture: read }, { buffer, bytesPerRow: stride }, [width, height]);
       this.submit(encoder, [{ scene }]);
       await buffer.mapAsync(GPUMapMode.READ);
-      const numbers = floats ? new Float32Array(4 * width * height) : new Uint8Array(4 * width * height);
+      const numbers = new Float32Array(4 * width * height);
       const mapped = buffer.getMappedRange();
-      for (let y = 0; y < height; y++) numbers.set(new numbers.constructor(mapped, stride * y, 4 * width), 4 * width * y);
-      return float && floats ? numbers : toBytes(numbers, floats ? this.background : null);
+      for (let y = 0; y < height; y++) numbers.set(new Float32Array(mapped, stride * y, 4 * width), 4 * width * y);
+      return float ? numbers : toBytes(numbers, this.background);
     } finally {
       buffer.destroy();
       drawn.destroy();
@@ -176,10 +186,9 @@ export class WebGpuRenderer {
     parts.forEach(({ scene }) => scene.tally());
   }
 
-  /** Splats of the parts into a view of a texture; `background` null: transparent. */
-  paint(encoder, parts, { width, height }, view, format, background) {
-    const [r, g, b] = background ?? [0, 0, 0];
-    const pass = encoder.beginRenderPass({ colorAttachments: [{ view, loadOp: "clear", storeOp: "store", clearValue: [r, g, b, background ? 1 : 0] }] });
+  /** Splats of the parts into a view of a texture that is transparent at first. */
+  paint(encoder, parts, { width, height }, view, format) {
+    const pass = encoder.beginRenderPass({ colorAttachments: [{ view, loadOp: "clear", storeOp: "store", clearValue: [0, 0, 0, 0] }] });
     for (const { scene, from = 0, to = 1 } of parts) {
       const [left, right] = [Math.round(from * width), Math.round(to * width)];
       if (right <= left) continue;

@@ -1,26 +1,21 @@
-/** A scene in the buffers of a WebGPU device; what scene.js is for WebGL. */
+/** A scene in the buffers of a WebGPU device; what webgl2_scene.js is for WebGL. */
 import { mostImportant } from "./depth_sort.js";
 import { ARGUMENTS } from "./gpu_sort.js";
-import { geometryOf, importance, NO_GAIN } from "./scene.js";
+import { geometryOf, importance, paddedSh, Scene } from "./scene.js";
 import { DRAWN_BYTES, GROUP, VIEW_BYTES } from "./wgsl.js";
 
 const MOST_GROUPS = 65535; // workgroups of one dispatch, on every device
 const EVERYWHERE = 3e38;
 
-export class WebGpuScene {
+export class WebGpuScene extends Scene {
   /**
    * @param {import("./webgpu.js").WebGpuRenderer} renderer
    * @param {import("../load/load.js").SceneHead} head
    */
   constructor(renderer, head) {
+    super(head);
     this.renderer = renderer;
-    this.head = head;
-    this.count = 0;
-    this.gain = NO_GAIN;
-    this.degree = head.degree;
     this.budget = Infinity;
-    this.box = null; // [x, y, z, X, Y, Z]: only what lies within is drawn
-    this.chunks = []; // kept for a lost device, and for picking
     this.importance = new Float32Array(head.count);
     this.looked = 0; // how many the projection looks at: all, or the budget
     this.drawn = 0; // as of the last picture whose count has come back
@@ -28,14 +23,9 @@ export class WebGpuScene {
     this.allocate();
   }
 
-  get integers() {
-    return this.head.shType !== "float32";
-  }
-
   /** Words of 4 bytes that the SH of one splat take: whole or pairs of 16 bits. */
   get shWords() {
-    const width = 3 * ((this.head.degree + 1) ** 2 - 1);
-    return this.integers ? Math.ceil(width / 2) : width;
+    return this.integers ? Math.ceil(this.shWidth / 2) : this.shWidth;
   }
 
   /** Whether there is something to draw. */
@@ -73,27 +63,17 @@ export class WebGpuScene {
 
   /** Adds a chunk of splats; they are drawn from the next frame on. */
   append(chunk) {
-    this.upload(chunk, this.count);
     this.importance.set(importance(chunk), this.count);
-    this.chunks.push(chunk);
-    this.count += chunk.count;
+    super.append(chunk);
     this.stale = true;
-    if (chunk.shSteps) this.shSteps = chunk.shSteps;
   }
 
   upload(chunk, first) {
     const { queue } = this.renderer.device;
     queue.writeBuffer(this.geometry, 64 * first, geometryOf(chunk));
     if (!this.sh) return;
-    const words = this.shWords;
-    const width = 3 * ((this.head.degree + 1) ** 2 - 1);
-    if (!this.integers) {
-      queue.writeBuffer(this.sh, 4 * words * first, chunk.sh);
-      return;
-    }
-    const pairs = new Int16Array(2 * words * chunk.count);
-    for (let i = 0; i < chunk.count; i++) for (let j = 0; j < width; j++) pairs[2 * words * i + j] = chunk.sh[width * i + j];
-    queue.writeBuffer(this.sh, 4 * words * first, pairs);
+    const numbers = this.integers ? 2 * this.shWords : this.shWords;
+    queue.writeBuffer(this.sh, 4 * this.shWords * first, paddedSh(chunk, this.shWidth, numbers));
   }
 
   setBudget(most) {
@@ -171,18 +151,8 @@ export class WebGpuScene {
     pass.drawIndirect(this.sort.arguments, ARGUMENTS.draw);
   }
 
-  /** After a lost device: everything once more. */
-  restore() {
-    this.allocate();
-    let first = 0;
-    for (const chunk of this.chunks) {
-      this.upload(chunk, first);
-      first += chunk.count;
-    }
-  }
-
   dispose() {
     [this.view, this.geometry, this.sh, this.chosen, this.projected, this.counted, this.sort].forEach((buffer) => buffer?.destroy());
-    this.chunks = [];
+    super.dispose();
   }
 }

@@ -2,8 +2,9 @@
 import { urlSource } from "../load/source.js";
 
 /**
- * Messages: {scenerep: "stats" | "camera" | "setCamera" | "open" | "capture", id?, ...}; answers {scenerep: "answer", id,
- * result} or {.., error}. Only the page's own origin is heard, and the one that `?parent=` names.
+ * Messages: {scenerep: name, id?, argument?}, where `name` is that of a function below and a list as `argument` holds all of
+ * its arguments; answers: {scenerep: "answer", id, result} or {.., error}. Only the page's own origin is heard, and the one
+ * that `?parent=` names.
  */
 export function offerApi(app, asked) {
   const api = {
@@ -36,7 +37,7 @@ export function offerApi(app, asked) {
     if (event.origin !== location.origin && event.origin !== parent) return;
     let answer;
     try {
-      answer = { result: await api[name](argument) };
+      answer = { result: await api[name](...(Array.isArray(argument) ? argument : [argument])) };
     } catch (error) {
       answer = { error: error.message };
     }

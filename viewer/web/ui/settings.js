@@ -44,7 +44,7 @@ export function setUpSettings(app, panel) {
         else delete document.documentElement.dataset.theme;
       })),
       el("div", { class: "buttons" }, el("button", { type: "button", text: "Whole scene (F)", onclick: () => app.slots[0]?.scene && app.frameScene(app.slots[0].scene) }), el("button", { type: "button", text: "Start (R)", onclick: () => app.reset() })),
-      el("p", { text: app.renderer.exact ? "Blended in floats, rounded once." : app.renderer.wantsExact ? "This GPU cannot blend floats: rounded after every splat." : "Rounded after every splat: faster on some GPUs." }),
+      el("p", { text: app.renderer.blending === "8 bits" ? "This GPU cannot blend floats: rounded to 8 bits after every splat." : `Blended in ${app.renderer.blending}, rounded to 8 bits once. Half floats are faster on some GPUs.` }),
     ];
   };
   ["head", "background"].forEach((type) => app.addEventListener(type, () => type === "head" && panel.refresh("settings", build)));

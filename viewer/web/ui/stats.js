@@ -28,7 +28,7 @@ export function setUpStats(app, open) {
     const coarse = stats.fineness < 1 ? ` · ${Math.round(100 * stats.fineness)} % size while moving` : "";
     summary.textContent = first ? `${first.splats.toLocaleString("en")} splats · ${bytesText(first.bytes)}${fps}${coarse}` : "no scene";
     if (!details.open) return;
-    const rows = [["frame", stats.frameMs ? `${stats.frameMs.toFixed(1)} ms` : "–"], ["draw calls", `${stats.drawMs.toFixed(1)} ms`], ["picture", `${stats.size[0]} × ${stats.size[1]}`], ["blending", stats.exact ? "floats" : "8 bits"]];
+    const rows = [["frame", stats.frameMs ? `${stats.frameMs.toFixed(1)} ms` : "–"], ["draw calls", `${stats.drawMs.toFixed(1)} ms`], ["picture", `${stats.size[0]} × ${stats.size[1]}`], ["blending", stats.blending]];
     for (const scene of stats.scenes) {
       rows.push(
         ["scene", scene.name], ["splats", `${scene.drawn.toLocaleString("en")} of ${scene.splats.toLocaleString("en")}`],

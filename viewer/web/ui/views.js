@@ -1,6 +1,8 @@
 /** The cameras of the capture: jump to one, lay its photograph over the scene, measure PSNR against it. */
 import { el, get, row, tellError } from "./dom.js";
 
+const THUMBNAIL = 160; // px
+
 export function setUpViews(app, panel) {
   const photo = get("photo");
   let chosen = null; // the camera whose photograph is shown
@@ -22,7 +24,7 @@ export function setUpViews(app, panel) {
   const show = (camera) => {
     app.lookThrough(camera, true);
     if (!camera.photo) return;
-    photo.src = new URL(camera.photo, location.href).href;
+    photo.src = `${camera.photo}?w=${Math.min(camera.width, app.size()[0])}`;
     photo.hidden = false;
     chosen = camera;
     place();
@@ -49,7 +51,7 @@ export function setUpViews(app, panel) {
       place();
     } });
     const buttons = app.cameras.map((camera) =>
-      el("button", { type: "button", title: camera.name, onclick: () => show(camera) }, camera.photo ? el("img", { src: camera.photo, alt: "", loading: "lazy" }) : null, el("span", { text: camera.split === "test" ? `${camera.name} (held out)` : camera.name })),
+      el("button", { type: "button", title: camera.name, onclick: () => show(camera) }, camera.photo ? el("img", { src: `${camera.photo}?w=${THUMBNAIL}`, alt: "", loading: "lazy" }) : null, el("span", { text: camera.split === "test" ? `${camera.name} (held out)` : camera.name })),
     );
     return [
       row("Photograph over it", slider), row("Photograph as a side", side),
@@ -61,7 +63,7 @@ export function setUpViews(app, panel) {
   return { name: "views", label: "Cameras", key: "v", panel: true, run: (button) => panel.toggle("views", "Cameras", button, build) };
 }
 
-/** PSNR of each open scene against the photograph, at the photograph's size. */
+/** PSNR of each open scene against the photograph, at its own size: without ?w= it comes lossless. */
 async function measure(app, camera) {
   const answer = await fetch(new URL(camera.photo, location.href));
   if (!answer.ok) return;
