@@ -33,7 +33,7 @@ class Codec:
 
 CODECS = {
     "dct": Codec(
-        "Predicted blocks, cosine transforms, learned context models: under a second a picture",
+        "Predicted blocks, cosine transforms, learned context models: about a second a picture",
         "scenerep.codecs.dct",
         "DctSettings",
     ),
