@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from scenerep.coding.container import read_metadata
 from scenerep.errors import FormatError, SceneRepError
 
 MAGIC = b"\x89SRI"
@@ -168,10 +169,4 @@ def _metadata(text: bytes | None, file: str, offset: int) -> dict[str, Any]:
         return {}
     if len(text) > MAX_METADATA:
         raise FormatError(file, f"at most {MAX_METADATA} bytes of metadata", str(len(text)), offset)
-    try:
-        metadata = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(file, "metadata in JSON", f"{type(error).__name__}: {error}", offset) from error
-    if not isinstance(metadata, dict):
-        raise FormatError(file, "metadata to be a JSON object", type(metadata).__name__, offset)
-    return metadata
+    return read_metadata(text, offset, file)
