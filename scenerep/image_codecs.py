@@ -17,7 +17,7 @@ class Codec:
         `decode(payload, *, file, base, level=0) -> pixels`.
         pixels: uint8 or uint16 [h, w, c], c = 1 or 3. level k asks for a preview of 1/2^k of the sides. A payload that
         was cut off gives a preview too, if the codec can, else a FormatError whose offsets count from `base`.
-    settings: The dataclass of `encode`'s settings in that module: `preset` and at most one of `bits_per_pixel`, `psnr`,
+    settings: The dataclass of `encode`'s settings in that module: `preset` and at most one of `psnr`,
         `size` (bytes of the payload), `lam`.
     threads: Whether it uses all cores for one picture.
     """

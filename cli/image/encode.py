@@ -47,6 +47,7 @@ def encode(
     """
     from scenerep import codecs
     from scenerep.cli.compress import parse_size
+    from scenerep.codecs.base import psnr as psnr_of
     from scenerep.codecs.files import decode
     from scenerep.codecs.pictures import READABLE, read_picture
     from scenerep.io.files import refuse_existing, write_bytes
@@ -77,7 +78,7 @@ def encode(
             "source": str(source),
             "bytes": len(data),
             "bpp": 8 * len(data) / (height * width),
-            "psnr": _psnr(picture.pixels[..., :colours], decode(data)[..., :colours]),
+            "psnr": psnr_of(picture.pixels[..., :colours], decode(data)[..., :colours]),
             "seconds": seconds,
         }
 
@@ -91,11 +92,3 @@ def encode(
 
 def _said(row: dict[str, Any]) -> str:
     return f"{format_bytes(row['bytes'])}  {row['bpp']:.3f} bpp  {row['psnr']:.2f} dB  {row['seconds']:.1f} s"
-
-
-def _psnr(a: Any, b: Any) -> float:
-    import numpy as np
-
-    error = float(np.mean((a.astype(np.float64) - b) ** 2))
-    most = float(np.iinfo(a.dtype).max)
-    return float("inf") if error == 0 else 10 * float(np.log10(most * most / error))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenerep.codecs.base import TOLERANCE, Progress
+from scenerep.codecs.base import TOLERANCE, Progress, psnr
 from scenerep.codecs.dct import colour
 from scenerep.codecs.dct.prior import Prior, trained
 from scenerep.codecs.dct.settings import EFFORTS, DctSettings
@@ -108,13 +108,10 @@ def encode(pixels: np.ndarray, settings: DctSettings, progress: Progress | None 
         return Trial(quality, payload, log_size(payload) if by_size else psnr(pixels, decoded))
 
     by_size = settings.psnr is None
-    size = settings.size
-    if settings.bits_per_pixel is not None:
-        size = round(settings.bits_per_pixel * pixels.shape[0] * pixels.shape[1] / 8)
     if settings.psnr is not None:
         trial = search(attempt, settings.psnr, 0, 100, 0.02, _DB_PER_QUALITY)
-    elif size is not None:
-        trial = search(attempt, math.log(max(1, size)), 0, 100, TOLERANCE / 4, _LOG_SIZE_PER_QUALITY)
+    elif settings.size is not None:
+        trial = search(attempt, math.log(max(1, settings.size)), 0, 100, TOLERANCE / 4, _LOG_SIZE_PER_QUALITY)
     elif settings.lam is not None:
         # J = MSE + lam bpp with values 0 to 1; a bit is worth LAMBDA step^2 of the sum over all channels.
         step = 255 * math.sqrt(settings.lam * pixels.shape[2] / LAMBDA)
@@ -193,9 +190,3 @@ class Planner:
         samples = samples[:, : header.height, : header.width]
         most = 65535 if self.deep else 255
         return payload, colour.to_pixels(samples, header.matrix, header.scale, most)
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """dB over all channels; 200 if equal."""
-    error = np.mean((a.astype(np.float64) - b) ** 2)
-    return 200.0 if error == 0 else float(20 * np.log10(np.iinfo(a.dtype).max) - 10 * np.log10(error))

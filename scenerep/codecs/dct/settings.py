@@ -12,19 +12,18 @@ EFFORTS = {"fast": 0, "medium": 1, "slow": 2}
 
 @dataclass(frozen=True)
 class DctSettings:
-    """What to reach, and how long to search. At most one of quality, bits_per_pixel, psnr, size and lam."""
+    """What to reach, and how long to search. At most one of quality, psnr, size and lam."""
 
     preset: Preset = "medium"
     """How many modes and sizes are tried."""
     quality: float | None = None
     """0 (smallest) to 100 (nearly without loss), the one knob behind all others."""
-    bits_per_pixel: float | None = None
     psnr: float | None = None
     size: int | None = None
     lam: float | None = None
 
     def __post_init__(self) -> None:
-        goal = Goal(self.bits_per_pixel, self.psnr, self.size, self.lam)
+        goal = Goal(None, self.psnr, self.size, self.lam)
         if self.quality is not None:
             if not 0 <= self.quality <= 100:
                 raise ConfigError(f"quality is {self.quality}", "use 0 to 100")

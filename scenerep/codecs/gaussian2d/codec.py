@@ -22,7 +22,7 @@ _LUMA_STEP, _CHROMA_STEP = 20, 40  # 1/8 of a level
 
 @dataclass(frozen=True)
 class Gaussian2dSettings:
-    """What to reach, and how long to fit. At most one of count, bits_per_pixel, psnr, size and lam."""
+    """What to reach, and how long to fit. At most one of count, psnr and size."""
 
     preset: Preset = "medium"
     """Steps of the fit."""
@@ -30,13 +30,12 @@ class Gaussian2dSettings:
     """Gaussians."""
     seed: int = 0
     """Of the places that are drawn."""
-    bits_per_pixel: float | None = None
     psnr: float | None = None
     size: int | None = None
     lam: float | None = None
 
     def __post_init__(self) -> None:
-        goal = Goal(self.bits_per_pixel, self.psnr, self.size, self.lam)
+        goal = Goal(None, self.psnr, self.size, self.lam)
         if self.preset not in _STEPS:
             raise ConfigError(f"there is no preset {self.preset!r}", f"use one of: {', '.join(_STEPS)}")
         if self.lam is not None:
@@ -53,10 +52,7 @@ def encode(pixels: np.ndarray, settings: Gaussian2dSettings, progress: Progress 
         return job.payload(job.fitted(settings.count))
     if settings.psnr is not None:
         return job.for_psnr(settings.psnr)
-    size = settings.size
-    if size is None:
-        size = max(1, round((settings.bits_per_pixel or _USUAL_RATE) * area / 8))
-    return job.for_size(size)
+    return job.for_size(settings.size or max(1, round(_USUAL_RATE * area / 8)))
 
 
 def decode(payload: bytes, *, file: str, base: int, level: int = 0) -> np.ndarray:
