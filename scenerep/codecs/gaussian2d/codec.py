@@ -102,19 +102,21 @@ class _Job:
             values = self.fitted(len(values), to_floats(values, self.shape), max(20, self.steps // 10))
         while len(self.payload(values)) < size * (1 - TOLERANCE) and len(values) >= 32:
             more = math.ceil(len(values) * (size / len(self.payload(values)) - 1))
-            values = self.fitted(len(values) + more)
-            if len(self.payload(values)) > size:
+            larger = self.fitted(len(values) + more)
+            if len(self.payload(larger)) > size * (1 + TOLERANCE):
                 break
+            values = larger
         return self.payload(values)
 
     def for_psnr(self, psnr: float) -> bytes:
         """More Gaussians until it is reached: a gain of 1 dB takes about 1.35 times as many."""
-        count, best = max(8, self.target[0].size // 400), b""
+        count, best, missed = max(8, self.target[0].size // 400), b"", math.inf
         for _ in range(8):
-            values = self.fitted(count)
-            best = self.payload(values)
-            reached = self._psnr(best)
-            if abs(reached - psnr) < 0.1:
+            payload = self.payload(self.fitted(count))
+            reached = self._psnr(payload)
+            if abs(reached - psnr) < missed:
+                best, missed = payload, abs(reached - psnr)
+            if missed < 0.1:
                 break
             count = max(1, min(round(count * 1.35 ** (psnr - reached)), 4 * count, self.target[0].size))
         return best
