@@ -13,7 +13,7 @@ import numpy as np
 from scenerep.splats.config import SplatsConfig
 
 _COARSEST_PIXELS = 24_000  # about 200 x 120: below that there is nothing left to see
-_COARSE_UNTIL = 0.15
+_COARSE_UNTIL = 0.4
 _DEGREE_EVERY = 0.06
 _MEANS_FALL = 0.01
 _COOL_TO = 0.2
