@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from scenerep.cli.common import print_json, say, stage_progress
-from scenerep.cli.sources import Background, Source, open_source, require_gaussians
+from scenerep.cli.sources import Background, Source, open_source, require_content
 from scenerep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def compare_command(
 
     opened = [open_source(path) for path in sources]
     for source in opened:
-        require_gaussians(source)
+        require_content(source)
     first = opened[0]
     photographs = first.capture(capture, max_side) if capture is not None or first.run is not None else None
     colour = first.visible_background(background, photographs)
@@ -55,8 +55,8 @@ def compare_command(
         views = Views.of_capture(photographs, photographs.test or photographs.train, colour)
         insides = None
     else:
-        cameras = cameras_around(first.scene, *_RENDERS)[::2]
-        views = Views.of_renders(first.scene, cameras, colour)
+        cameras = cameras_around(first.gaussians, *_RENDERS)[::2]
+        views = Views.of_renders(first.gaussians, cameras, colour)
         insides = _insides(first, views)
     rows = []
     with stage_progress() as progress:
@@ -82,10 +82,13 @@ def compare_command(
 
 
 def size_of(source: Source) -> int:
-    """Bytes of a file, of all files of a folder, or of the PLY that a run would be exported to."""
+    """Bytes of a file, of all files of a folder, or of a run's scene: the PLY it would be exported to, or its arrays."""
     if source.run is not None:
         from scenerep.io import ply
+        from scenerep.scenes import Gaussians
 
+        if not isinstance(source.scene, Gaussians):
+            return sum(array.nbytes for array in source.scene.arrays().values())
         return len(ply.write(source.scene))
     if source.path.is_dir():
         return sum(file.stat().st_size for file in source.path.rglob("*") if file.is_file())

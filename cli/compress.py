@@ -15,7 +15,7 @@ from tyro.extras import SubcommandApp
 
 from scenerep.cli.common import EXIT_DONE, EXIT_INTERRUPTED, Interrupts, format_bytes, print_json, print_table, say
 from scenerep.cli.display import TrainingDisplay
-from scenerep.cli.sources import Background, Source, open_source, require_gaussians
+from scenerep.cli.sources import Background, Source, open_source, require_content
 from scenerep.errors import ConfigError, DataError
 from scenerep.registry import COMPRESSORS, Compressor, load
 
@@ -69,7 +69,7 @@ def compress(method: str, options: CompressOptions, config: Any) -> int:
 
     refuse_existing(options.out, options.overwrite)
     opened = open_source(options.source)
-    require_gaussians(opened)
+    require_content(opened)
     started = time.monotonic()
     job = _job(options, opened)
     job.open_folder(_identity(method, options, config))
@@ -105,7 +105,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
 
     capture = opened.capture(options.data, options.max_side) if options.data or opened.run else None
     background = opened.visible_background(options.background, capture)
-    scene = dataclasses.replace(opened.scene, metadata={})
+    scene = dataclasses.replace(opened.gaussians, metadata={})
     held_out = None
     if capture is not None:
         views = Views.of_capture(capture, capture.train, background)

@@ -38,14 +38,16 @@ def diff(
         raise ConfigError("a comparison needs 0 or more views of at least 16 pixels")
     first, second = open_source(a), open_source(b)
     found: dict[str, Any] = {
-        side: {"file": str(source.path), "count": len(source.scene), "sh_degree": source.scene.sh_degree}
-        | {"antialiased": source.scene.antialiased, "bytes": _bytes(source.path)}
+        side: {"file": str(source.path), "count": len(source.gaussians), "sh_degree": source.gaussians.sh_degree}
+        | {"antialiased": source.gaussians.antialiased, "bytes": _bytes(source.path)}
         for side, source in (("a", first), ("b", second))
     }
-    found["attributes"] = attribute_errors(first.scene, second.scene)
+    found["attributes"] = attribute_errors(first.gaussians, second.gaussians)
     cameras = first.cameras(first.capture_if_any(data)) if views else []
     chosen = [cameras[i] for i in np.unique(np.linspace(0, len(cameras) - 1, views).astype(int))] if cameras else []
-    found["render"] = render_difference(first.scene, second.scene, [_reduced(camera, max_side) for camera in chosen])
+    found["render"] = render_difference(
+        first.gaussians, second.gaussians, [_reduced(camera, max_side) for camera in chosen]
+    )
     if json:
         print_json(found)
     else:

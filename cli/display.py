@@ -15,9 +15,13 @@ _WINDOW_SECONDS = 5.0  # the rate shown is that of the last few seconds
 
 
 class TrainingDisplay:
-    """Follows the events of a trainer. Use as a context manager; `update(event)` after each event."""
+    """Follows the events of a trainer. Use as a context manager; `update(event)` after each event.
 
-    def __init__(self) -> None:
+    noun: What the events' `count` counts.
+    """
+
+    def __init__(self, noun: str = "Gaussians") -> None:
+        self._noun = noun
         self.step: Step | None = None
         self.evaluated: Evaluated | None = None
         self._recent: deque[tuple[float, int]] = deque()
@@ -73,7 +77,7 @@ class TrainingDisplay:
         if self.step is None:
             return "starting"
         s = self.step
-        parts = [f"step {s.step}", f"{self.rate():.1f} it/s", f"loss {s.loss:.4f}", f"{s.count} Gaussians"]
+        parts = [f"step {s.step}", f"{self.rate():.1f} it/s", f"loss {s.loss:.4f}", f"{s.count} {self._noun}"]
         if self.evaluated is not None:
             parts.append(f"PSNR {self.evaluated.psnr:.2f}")
         return "  ".join([*parts, f"{format_seconds(s.seconds_left)} left"])

@@ -61,9 +61,9 @@ def apply_edits(source: Source, edits: Edits, data: Path | None = None) -> Gauss
     from scenerep import editing
     from scenerep.cli.sources import open_source
 
-    scene = source.scene
+    scene = source.gaussians
     if edits.merge:
-        scene = editing.merge([scene, *(open_source(path).scene for path in edits.merge)])
+        scene = editing.merge([scene, *(open_source(path).gaussians for path in edits.merge)])
     if edits.remove_floaters:
         scene = editing.remove_floaters(scene)
     if edits.crop_box is not None:

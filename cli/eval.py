@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from scenerep.cli.common import print_json, print_table, say, stage_progress
-from scenerep.cli.sources import Background, open_source, require_gaussians
+from scenerep.cli.sources import Background, open_source, require_content
 
 
 def eval_command(
@@ -41,7 +41,7 @@ def eval_command(
     from scenerep.evaluation import contact_sheet, evaluate
 
     opened = open_source(source)
-    require_gaussians(opened)
+    require_content(opened)
     capture = opened.capture(data, max_side)
     with stage_progress() as progress:
         evaluation = evaluate(
@@ -67,7 +67,7 @@ def eval_command(
     if json:
         print_json(result)
         return
-    print_table(_rows(result))
+    print_table(_rows(result, opened.scene.noun))
     if folder is not None:
         say(f"look at {folder / 'contact.png'}")
 
@@ -93,7 +93,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
-def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(result: dict[str, Any], noun: str) -> list[tuple[str, str]]:
     rows = [("PSNR", f"{result['psnr']:.2f} dB"), ("SSIM", f"{result['ssim']:.4f}")]
     for key, name, form in (
         ("ms_ssim", "MS-SSIM", "{:.4f}"),
@@ -105,4 +105,4 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     ):
         if result[key] is not None:
             rows.append((name, form.format(result[key])))
-    return [*rows, ("held-out views", str(result["held_out"])), ("Gaussians", f"{result['count']:,}")]
+    return [*rows, ("held-out views", str(result["held_out"])), (noun, f"{result['count']:,}")]

@@ -47,7 +47,9 @@ def export_command(
     refuse_existing(out, overwrite)  # before the scene is read, which can take seconds
     kind = _kind(out) if format == "auto" else format
     opened = open_source(source)
-    scene = apply_edits(opened, edits, data)
+    # Any kind of scene has a surface; edits and other files want splats.
+    splats = None if kind == "mesh" and edits == Edits() else apply_edits(opened, edits, data)
+    scene = opened.scene if splats is None else splats
     result: dict[str, Any] = {"file": str(out), "format": kind, "count": len(scene), "sh_degree": scene.sh_degree}
     lost = _lost_of_source(opened)
     if kind == "mesh":
@@ -58,23 +60,23 @@ def export_command(
         write_mesh(surface, out, overwrite=overwrite)
         result |= {"vertices": len(surface.vertices), "triangles": len(surface.triangles)}
         lost.append("all that is not surface: transparency, colours that change with the view")
-    elif kind == "points":
+    elif kind == "points" and splats is not None:
         from scenerep.io.files import write_bytes
         from scenerep.meshes.surface import scene_points
         from scenerep.meshes.write import points_to_bytes
 
-        xyz, rgb = scene_points(scene)
+        xyz, rgb = scene_points(splats)
         write_bytes(out, points_to_bytes(xyz, rgb), overwrite=overwrite)
         result["points"] = len(xyz)
         lost.append("sizes, rotations, opacities and SH of the Gaussians; Gaussians of less than 10 % opacity")
-    else:
+    elif splats is not None:
         from scenerep.io.scene_files import lost as lost_in_format
         from scenerep.io.scene_files import write_scene
         from scenerep.io.spz import SpzOptions
 
         options = SpzOptions(version=spz_version) if kind == "spz" else None
-        write_scene(scene, out, overwrite=overwrite, format=None if format == "auto" else kind, options=options)
-        lost += lost_in_format(scene, kind or "")
+        write_scene(splats, out, overwrite=overwrite, format=None if format == "auto" else kind, options=options)
+        lost += lost_in_format(splats, kind or "")
     result |= {"bytes": out.stat().st_size, "lost": lost}
     if json:
         print_json(result)
@@ -83,7 +85,7 @@ def export_command(
         "file": str(out),
         "format": str(kind),
         "size": format_bytes(result["bytes"]),
-        "Gaussians": f"{len(scene):,}",
+        scene.noun: f"{len(scene):,}",
         "SH degree": str(scene.sh_degree),
     }
     shown |= {name: f"{result[name]:,}" for name in ("vertices", "triangles", "points") if name in result}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from scenerep.cli.common import format_bytes, print_json, print_table
+from scenerep.cli.sources import open_source
 from scenerep.errors import DataError
 
 if TYPE_CHECKING:
-    from scenerep.scenes import Gaussians
+    import numpy as np
 
 
 def info(path: Annotated[Path, tyro.conf.Positional], json: bool = False) -> None:
@@ -48,7 +49,7 @@ def _run(path: Path) -> dict[str, Any]:
         measured = json.loads(evaluation.read_text("utf-8"))
         if measured.get("step") == found["step"]:  # the whole measurement counts more than the trainer's own
             found |= {key: measured[key] for key in ("psnr", "ssim") if key in measured}
-    return found | _bounds(run.scene())
+    return found | _bounds(open_source(path).positions())
 
 
 def _scene_file(path: Path) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _scene_file(path: Path) -> dict[str, Any]:
         "antialiased": scene.antialiased,
         "bytes": size,
         "bytes_per_gaussian": size / len(scene) if len(scene) else None,
-        **_bounds(scene),
+        **_bounds(scene.means),
     }
 
 
@@ -123,15 +124,15 @@ def _capture(path: Path) -> dict[str, Any]:
     }
 
 
-def _bounds(scene: Gaussians) -> dict[str, Any]:
+def _bounds(points: np.ndarray) -> dict[str, Any]:
     """Box of the centres: all of them, and the middle 98 % along each axis (a few stray far out in most scenes)."""
     import numpy as np
 
-    if len(scene) == 0:
+    if len(points) == 0:
         return {"bounds": None, "bounds_98": None}
-    low, high = np.percentile(scene.means, [1, 99], axis=0)
+    low, high = np.percentile(points, [1, 99], axis=0)
     return {
-        "bounds": [scene.means.min(axis=0).tolist(), scene.means.max(axis=0).tolist()],
+        "bounds": [points.min(axis=0).tolist(), points.max(axis=0).tolist()],
         "bounds_98": [low.tolist(), high.tolist()],
     }
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from scenerep.cli.common import format_bytes, print_json, print_table, say
-from scenerep.cli.sources import open_source, require_gaussians
+from scenerep.cli.sources import open_source, require_content
 from scenerep.errors import ConfigError
 
 
@@ -44,16 +44,16 @@ def publish_command(
     if url is not None and not url.startswith(("https://", "http://")):
         raise ConfigError(f"--url {url} is no address of a page", "give it with https://")
     opened = open_source(source)
-    require_gaussians(opened)
+    require_content(opened)
     capture = opened.capture_if_any(data)
     cameras = opened.cameras(capture) if capture is not None else opened.viewer_cameras()
-    around = cameras or surrounding_cameras(opened.scene.means)
+    around = cameras or surrounding_cameras(opened.points())
     layout = camera_layout(around)
     up = opened.viewer_up()
     background = opened.visible_background("auto", capture)
     result = publish(
         Publication(
-            scene=opened.scene,
+            scene=opened.gaussians,
             path=source,
             camera=typical_view(around, layout),
             up=layout.up if up is None else up,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from scenerep.cli.common import Progress, print_json, print_table, stage_progress
-from scenerep.cli.sources import Background, Source, open_source, require_gaussians
+from scenerep.cli.sources import Background, Source, open_source, require_content
 from scenerep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def render_command(
     if frames is not None and not 1 <= frames <= _MAX_FRAMES:
         raise ConfigError(f"--frames {frames} is not a number of pictures", f"use 1 to {_MAX_FRAMES}")
     opened = open_source(source)
-    require_gaussians(opened)
+    require_content(opened)
     target = out or _default_out(opened, path, view)
     refuse_existing(target, overwrite)
     capture = opened.capture_if_any(data)
@@ -113,8 +113,7 @@ def _cameras(
 
     count = frames or max(1, round(_DEFAULT_SECONDS * (fps or 30.0)))
     given = source.cameras(capture)
-    # Strong Gaussians only: faint ones float where nothing is, and the orbit's centre shall be on what is seen.
-    points = source.scene.means[source.scene.opacity_logits > 0]
+    points = source.points()
     if path == "orbit":
         return paths.orbit(given, count, points), None
     if path == "spiral":

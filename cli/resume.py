@@ -47,7 +47,7 @@ def resume(
     done = checkpoint.step if checkpoint else 0
     seconds = float(checkpoint.state.get("seconds", 0.0)) if checkpoint else 0.0
     config = _new_budget(config, steps, minutes, done, seconds)
-    if not capture.points:
+    if METHODS[found.method].points and not capture.points:
         points = load_points(found.path / "points.npz") or find_points(capture, found.seed)
         save_points(found.path / "points.npz", points)
         capture = capture.with_points(points)

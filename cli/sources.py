@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scenerep.evaluation.pictures import Rgb
     from scenerep.geometry.cameras import Camera
     from scenerep.runs import Run
-    from scenerep.scenes import Gaussians
+    from scenerep.scenes import Gaussians, Scene
 
 Background = Literal["auto", "white", "black"]
 _COLOURS: dict[str, Rgb] = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
@@ -27,8 +27,44 @@ class Source:
     """A scene, and the run that it comes from, if it comes from one."""
 
     path: Path
-    scene: Gaussians
+    scene: Scene
     run: Run | None
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """The scene, for what works on splats only.
+
+        Raises:
+            ConfigError: if it is of another kind.
+        """
+        from scenerep.scenes import Gaussians
+
+        if isinstance(self.scene, Gaussians):
+            return self.scene
+        raise ConfigError(
+            f"{self.path} holds {self.scene.noun}, and this works on splats only",
+            f"make splats of it: scenerep distill {self.path} --to splats",
+        )
+
+    def positions(self) -> np.ndarray:
+        """float [n, 3]: the places of all Gaussians or voxels."""
+        from scenerep.scenes import Gaussians
+
+        if isinstance(self.scene, Gaussians):
+            return self.scene.means
+        from scenerep.voxels.space import vertex_positions
+
+        return vertex_positions(self.scene)
+
+    def points(self) -> np.ndarray:
+        """float [m, 3]: where the scene is. Faint Gaussians and thin voxels, which float where nothing is, left out."""
+        from scenerep.scenes import Gaussians
+
+        if isinstance(self.scene, Gaussians):
+            return self.scene.means[self.scene.opacity_logits > 0]
+        from scenerep.voxels.space import opaque
+
+        return self.positions()[opaque(self.scene)]
 
     def capture(self, data: Path | None, max_side: int | None = None) -> Capture:
         """The capture at `data`, or else the run's own, as the run was trained on it.
@@ -68,7 +104,7 @@ class Source:
             return read_camera_path(self.run.path / CAMERAS_FILE)[0]
         from scenerep.geometry.layout import surrounding_cameras
 
-        return surrounding_cameras(self.scene.means)
+        return surrounding_cameras(self.points())
 
     def background(self, choice: Background) -> Rgb | None:
         """The colour asked for, else that of the training; None: white behind pictures with alpha, else black."""
@@ -181,7 +217,7 @@ def _points(path: Path) -> Points | None:
     return read_points(path) if path.is_file() and is_point_cloud(path) else None
 
 
-def require_gaussians(source: Source) -> None:
+def require_content(source: Source) -> None:
     """Raise a ConfigError if the scene is empty: there is nothing to measure or to show."""
     if len(source.scene) == 0:
-        raise ConfigError(f"{source.path} holds no Gaussians", "train it on, or choose another file")
+        raise ConfigError(f"{source.path} holds no {source.scene.noun}", "train it on, or choose another file")

@@ -53,7 +53,7 @@ def train(method: str, options: TrainOptions, config: Any) -> int:
     max_side = _default_side(config) if options.max_side is None else options.max_side
     capture = open_training_capture(options.data, max_side, options.test_every)
     points = None
-    if capture.points is None or len(capture.points) == 0:
+    if METHODS[method].points and (capture.points is None or len(capture.points) == 0):
         points = find_points(capture, options.seed)
         capture = capture.with_points(points)
     name = options.data.resolve().name

@@ -26,6 +26,7 @@ from scenerep.events import Densified, Evaluated, Event, Saved, Step
 if TYPE_CHECKING:
     from scenerep.captures.capture import Capture, Points
     from scenerep.runs import Run
+    from scenerep.scenes import Gaussians, Scene
 
 _SNAPSHOT_SECONDS = 2.0  # the live view copies the whole scene each time
 
@@ -92,7 +93,7 @@ def run_training(
         Interrupts("stopping after this step; once more to stop at once") as interrupts,
         _live_view(run, capture, viewer, port, lambda: interrupts.requested) as show,
         _scalars(run.path, tensorboard) as write_scalars,
-        TrainingDisplay() as display,
+        TrainingDisplay(METHODS[run.method].counts) as display,
         contextlib.closing(train(run, capture, config)) as events,
     ):
         for event in events:
@@ -119,14 +120,19 @@ def report(run: Run, *, json: bool) -> None:
     rows = [
         ("PSNR", _or_unknown(summary["psnr"], "{:.2f} dB")),
         ("SSIM", _or_unknown(summary["ssim"], "{:.4f}")),
-        ("Gaussians", f"{summary['count']}"),
+        (summary["unit"], f"{summary['count']}"),
         ("training", _or_unknown(summary["minutes"], "{:.2f} minutes") + f", {summary['step']} steps"),
         ("size", format_bytes(summary["bytes"]) + " as float32"),
         ("run", short(run.path)),
     ]
     print_table(rows)
     place = short(run.path)
-    print(f"\nnext:  scenerep eval {place}\n       scenerep view {place}\n       scenerep export {place} scene.ply")
+    following = [f"eval {place}", f"view {place}"]
+    if summary["unit"] == "Gaussians":
+        following.append(f"export {place} scene.ply")
+    else:
+        following += [f"render {place}", f"export {place} mesh.glb"]
+    print("\nnext:  " + "\n       ".join(f"scenerep {command}" for command in following))
 
 
 def summarize(run: Run) -> dict[str, Any]:
@@ -138,6 +144,7 @@ def summarize(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "method": run.method,
+        "unit": scene.noun,
         "psnr": last.get("psnr"),
         "ssim": last.get("ssim"),
         "count": len(scene),
@@ -172,15 +179,26 @@ def _live_view(
                 scene = run.snapshot() if isinstance(event, Step) else None
             elif isinstance(event, Saved):
                 scene = run.scene()
-        view.update(scene, event)
+        view.update(None if scene is None else _splats(scene), event)
         view.hold(cancelled)
 
     try:
         yield show
         if not cancelled():
-            view.finish(run.scene())
+            view.finish(_splats(run.scene()))
     finally:
         view.stop()
+
+
+def _splats(scene: Scene) -> Gaussians:
+    """What the live view draws: voxels as round Gaussians of their size."""
+    from scenerep.scenes import Gaussians
+
+    if isinstance(scene, Gaussians):
+        return scene
+    from scenerep.voxel_training.preview import voxels_as_splats
+
+    return voxels_as_splats(scene)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from scenerep.cli.common import say
-from scenerep.cli.sources import Source, open_source, require_gaussians
+from scenerep.cli.sources import Source, open_source, require_content
 from scenerep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def view_command(
         raise ConfigError(f"--most is {most}", "give a number above 0")
     opened = [open_source(source) for source in sources]
     for source in opened:
-        require_gaussians(source)
+        require_content(source)
     with tempfile.TemporaryDirectory(prefix="scenerep-view-") as folder:
         if viser:
             server = _viser_page(opened[0], port, data, most)
@@ -86,7 +86,7 @@ def _page(opened: list[Source], port: int, host: str, data: Path | None, most: i
     background = first.visible_background("auto", capture)
     offers = []
     for source in opened:
-        offer = offer_scene(source.path, source.scene, folder)
+        offer = offer_scene(source.path, source.gaussians, folder)
         if offer.file.parent == folder.resolve():
             say(f"note: {source.path} is sent to the page as a PLY")
         offers.append(offer)
@@ -104,5 +104,5 @@ def _viser_page(source: Source, port: int, data: Path | None, most: int | None) 
     colour = source.visible_background("auto", capture)
     title = f"scenerep: {source.path.resolve().name}"
     server = SceneServer(port, capture=capture, cameras=cameras, background=colour, title=title)
-    server.show(source.scene, most=most)
+    server.show(source.gaussians, most=most)
     return server

@@ -76,11 +76,14 @@ def write_checkpoint(folder: Path, step: int, arrays: dict[str, np.ndarray], sta
     return final
 
 
-def read_checkpoint(path: Path, names: Iterable[str] | None = None) -> Checkpoint:
+Names = Iterable[str] | Callable[[dict[str, Any]], Iterable[str]] | None
+
+
+def read_checkpoint(path: Path, names: Names = None) -> Checkpoint:
     """Reads one checkpoint and compares its sums.
 
     Args:
-        names: The arrays to read; all of them by default.
+        names: The arrays to read, or a function from the state to them; all of them by default.
 
     Raises:
         FormatError: The file is cut, changed or not a checkpoint.
@@ -91,9 +94,10 @@ def read_checkpoint(path: Path, names: Iterable[str] | None = None) -> Checkpoin
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
-        text = metadata["state"]
-        sums, state, step = json.loads(metadata["crc32"]), json.loads(text), int(metadata["step"])
+            text = metadata["state"]
+            sums, state, step = json.loads(metadata["crc32"]), json.loads(text), int(metadata["step"])
+            wanted = names(state) if callable(names) else names
+            arrays = {name: file.get_tensor(name) for name in (file.keys() if wanted is None else wanted)}
         wrong = [name for name, array in arrays.items() if sums[name] != _crc(array)]
         if int(metadata["state_crc32"]) != zlib.crc32(text.encode()):
             wrong.append("state")

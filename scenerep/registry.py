@@ -24,11 +24,15 @@ class Method:
     config: A frozen dataclass without torch; the docstrings of its fields are the options' help.
     train: `(run, capture, config) -> Iterator[Event]`. It goes on from the run's latest checkpoint if there is one,
         logs to the run, prints nothing, and saves when the caller closes the iterator (that is how Ctrl-C ends it).
+    counts: What its events and its scenes count.
+    points: Whether it starts from sparse points, which are triangulated where a capture has none.
     """
 
     help: str
     config: str
     train: str
+    counts: str = "Gaussians"
+    points: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,13 @@ class Compressor:
 
 METHODS = {
     "splats": Method("Gaussian splatting", "scenerep.splats.config:SplatsConfig", "scenerep.splats.train:train"),
+    "voxels": Method(
+        "A radiance field on a voxel grid",
+        "scenerep.voxel_training.config:VoxelsConfig",
+        "scenerep.voxel_training.train:train",
+        counts="voxels",
+        points=False,
+    ),
 }
 
 COMPRESSORS = {

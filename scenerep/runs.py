@@ -15,7 +15,7 @@ import dataclasses
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ import scenerep
 from scenerep import run_log
 from scenerep.checkpoints import (
     Checkpoint,
+    Names,
     checkpoint_files,
     read_checkpoint,
     remove_stale,
@@ -34,7 +35,8 @@ from scenerep.checkpoints import (
 from scenerep.configs import config_from_json, config_to_json
 from scenerep.errors import ConfigError, DataError, FormatError
 from scenerep.run_paths import default_run_path, link_latest, make_room
-from scenerep.scenes import Gaussians
+from scenerep.saved_scenes import arrays_of, saved_scene
+from scenerep.scenes import Scene
 
 try:
     import fcntl
@@ -46,7 +48,6 @@ __all__ = ["Checkpoint", "Run", "RunWarning", "config_from_json", "config_to_jso
 T = TypeVar("T")
 VERSION = 1
 KEEP = 2
-_SCENE = ("means", "log_scales", "quats", "opacity_logits", "sh")
 
 
 class RunWarning(UserWarning):
@@ -84,7 +85,7 @@ class Run:
     def __init__(self, path: Path, header: _Header) -> None:
         self.path = path
         self._header = header
-        self.snapshot: Callable[[], Gaussians] | None = None
+        self.snapshot: Callable[[], Scene] | None = None
 
     @classmethod
     def create(
@@ -222,9 +223,10 @@ class Run:
         """Writes a checkpoint, whole or not at all, then removes all but the last two. Returns its file.
 
         Args:
-            arrays: The scene under `means`, `log_scales`, `quats`, `opacity_logits`, `sh`, and whatever else training
-                on needs (optimiser, random number generators).
-            state: JSON values; `antialiased` (bool) belongs to the scene, `seconds` is the training time so far.
+            arrays: The scene under the names of its kind (saved_scenes.py), and whatever else training on needs
+                (optimiser, random number generators).
+            state: JSON values; `kind` of the scene (default: splats) and what else it consists of; `seconds` is the
+                training time so far.
 
         Raises:
             DataError: The disk is full; the checkpoints of before are still there.
@@ -238,13 +240,13 @@ class Run:
             file.unlink(missing_ok=True)
         return path
 
-    def latest_checkpoint(self, names: Iterable[str] | None = None) -> Checkpoint | None:
+    def latest_checkpoint(self, names: Names = None) -> Checkpoint | None:
         """The newest checkpoint that is whole; None if there is none at all.
 
         A damaged one is passed over with a RunWarning.
 
         Args:
-            names: The arrays to read; all of them by default.
+            names: The arrays to read, or a function from the checkpoint's state to them; all of them by default.
 
         Raises:
             DataError: There are checkpoints, and all of them are damaged.
@@ -266,18 +268,18 @@ class Run:
             raise DataError("; ".join(reversed(faults)), "no checkpoint of this run is whole: train it again")
         return None
 
-    def scene(self) -> Gaussians:
+    def scene(self) -> Scene:
         """The scene of the newest whole checkpoint.
 
         Raises:
             DataError: Nothing was saved yet, or what was saved is no scene.
         """
-        found = self.latest_checkpoint(_SCENE)
+        found = self.latest_checkpoint(arrays_of)
         if found is None:
             hint = f"train it on: scenerep resume {self.path}"
             raise DataError(f"{self.path}: the training has not saved a scene yet", hint)
         metadata = {"run": str(self.path), "step": found.step, "seconds": found.state.get("seconds")}
-        return Gaussians(**found.arrays, antialiased=bool(found.state.get("antialiased", False)), metadata=metadata)
+        return saved_scene(found.arrays, found.state, metadata)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Gaussians:
     sh: np.ndarray
     antialiased: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    noun: ClassVar[str] = "Gaussians"
 
     def __post_init__(self) -> None:
         n = self.means.shape[0]
@@ -61,3 +63,57 @@ class Gaussians:
     def select(self, index: np.ndarray) -> Gaussians:
         """The Gaussians named by a boolean mask or an index array."""
         return replace(self, **{name: array[index] for name, array in self.arrays().items()})
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """A radiance field on a grid, of which only the vertices that matter are kept.
+
+    size: (nx, ny, nz) vertices of the full grid, each >= 2.
+    index: int64 [n], ascending: linear index (z * ny + y) * nx + x of the kept vertices; the others are empty.
+    values: float32 [n, 1 + 3 k]: raw density, then SH coefficients [k, 3]; k is 1 or 4 (degree 0 or 1).
+        voxels/reference.py says what they mean.
+    box: float64 [2, 3]: the inner box, its lower and upper corner in world units.
+    contracted: The space around the inner box is contracted into a shell of the grid (voxels/space.py).
+    step: Distance of samples on a ray, in voxels.
+    """
+
+    size: tuple[int, int, int]
+    index: np.ndarray
+    values: np.ndarray
+    box: np.ndarray
+    contracted: bool = False
+    step: float = 0.5
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    noun: ClassVar[str] = "voxels"
+
+    def __post_init__(self) -> None:
+        n = len(self.index)
+        if len(self.size) != 3 or min(self.size) < 2:
+            raise SceneRepError(f"Voxels.size is {self.size}, expected three numbers of 2 and more")
+        if self.values.ndim != 2 or len(self.values) != n or self.values.shape[1] not in (4, 13):
+            raise SceneRepError(f"Voxels.values has shape {self.values.shape}, expected ({n}, 4) or ({n}, 13)")
+        if np.shape(self.box) != (2, 3) or not (np.asarray(self.box)[0] < np.asarray(self.box)[1]).all():
+            raise SceneRepError(f"Voxels.box is {self.box}, expected two corners, the lower one first")
+        index = np.ascontiguousarray(self.index, np.int64)
+        if n and (index[0] < 0 or index[-1] >= np.prod(self.size, dtype=np.int64) or (np.diff(index) <= 0).any()):
+            raise SceneRepError("Voxels.index is not ascending within the grid")
+        object.__setattr__(self, "size", tuple(int(s) for s in self.size))
+        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "values", np.ascontiguousarray(self.values, np.float32))
+        object.__setattr__(self, "box", np.ascontiguousarray(self.box, np.float64))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def sh_degree(self) -> int:
+        return 0 if self.values.shape[1] == 4 else 1
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The named arrays, in a fixed order."""
+        return {"index": self.index, "values": self.values}
+
+
+Scene = Gaussians | Voxels

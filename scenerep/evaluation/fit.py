@@ -10,6 +10,7 @@ the fit sees the photograph.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,14 +19,17 @@ from scenerep.geometry.cameras import Camera
 from scenerep.geometry.quaternions import rotation_from_axis_angle
 from scenerep.render import render
 from scenerep.render.types import Backend
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, Scene
+
+if TYPE_CHECKING:
+    from scenerep.voxels.grid import Grid
 
 _ITERATIONS = 4
 _STEP_PX = 0.25  # of the finite differences: enough to rise above rounding, little enough to be a derivative
 
 
 def fitted_render(
-    scene: Gaussians,
+    scene: Scene | Grid,
     camera: Camera,
     truth: np.ndarray,
     valid: np.ndarray | None,
@@ -88,8 +92,13 @@ def _recoloured(image: np.ndarray, truth: np.ndarray, used: slice | np.ndarray) 
     return (image @ colours[:3] + colours[3]).clip(0.0, 1.0).astype(np.float32)
 
 
-def _distance(scene: Gaussians, camera: Camera) -> float:
-    """Median depth of the Gaussians in front of the camera."""
-    depth = scene.means @ camera.camera_from_world[2, :3] + camera.camera_from_world[2, 3]
-    in_front = depth[depth > 0]
+def _distance(scene: Scene | Grid, camera: Camera) -> float:
+    """Median depth of what is in front of the camera."""
+    if isinstance(scene, Gaussians):
+        depth = scene.means @ camera.camera_from_world[2, :3] + camera.camera_from_world[2, 3]
+        in_front = depth[depth > 0]
+    else:
+        drawn = render(scene, camera, depth=True)
+        assert drawn.depth is not None
+        in_front = drawn.depth[drawn.alpha > 0.5]
     return float(np.median(in_front)) if in_front.size else 1.0

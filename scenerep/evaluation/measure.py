@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,10 @@ from scenerep.evaluation.pictures import Rgb, flatten
 from scenerep.metrics.multiscale import SMALLEST as MS_SSIM_SMALLEST
 from scenerep.render import render
 from scenerep.render.types import Backend
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Scene
+
+if TYPE_CHECKING:
+    from scenerep.voxels.grid import Grid
 
 Progress = Callable[[str, int, int], None]
 
@@ -54,7 +57,8 @@ class Evaluation:
     """Means over the views. psnr in dB; ssim, ms_ssim in [-1, 1]; lpips >= 0, smaller is better.
 
     ms_ssim is None if a picture is too small for its five scales, lpips where the package or its weights are not
-    installed, `*_masked` if no view has a mask or alpha, `psnr_fitted` unless asked for. count: Gaussians of the scene.
+    installed, `*_masked` if no view has a mask or alpha, `psnr_fitted` unless asked for. count: Gaussians or voxels
+    of the scene.
     """
 
     psnr: float
@@ -74,7 +78,7 @@ class Evaluation:
 
 
 def evaluate(
-    scene: Gaussians,
+    scene: Scene | Grid,
     capture: Capture,
     views: Sequence[int] | None = None,
     progress: Progress | None = None,

@@ -10,7 +10,7 @@ from scenerep.evaluation.measure import Evaluation, ViewScore, photograph
 from scenerep.evaluation.pictures import heat, to_uint8
 from scenerep.render import render
 from scenerep.render.types import Backend
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Scene
 
 _CELL = 400  # longest side of a picture on the sheet, px
 _GAP = 8
@@ -27,7 +27,7 @@ def pick_views(evaluation: Evaluation, most: int = 6) -> list[ViewScore]:
 
 
 def contact_sheet(
-    scene: Gaussians, capture: Capture, evaluation: Evaluation, *, most: int = 6, backend: Backend = "auto"
+    scene: Scene, capture: Capture, evaluation: Evaluation, *, most: int = 6, backend: Backend = "auto"
 ) -> np.ndarray:
     """uint8 [h, w, 3]: a row for each of `pick_views`: photograph, render, 4 x mean absolute error of the channels.
 
@@ -37,7 +37,7 @@ def contact_sheet(
     title = f"PSNR {evaluation.psnr:.2f} dB   SSIM {evaluation.ssim:.4f}"
     if evaluation.psnr_masked is not None:
         title += f"   inside the mask {evaluation.psnr_masked:.2f} dB"
-    title += f"   {len(evaluation.views)} held-out views   {evaluation.count:,} Gaussians"
+    title += f"   {len(evaluation.views)} held-out views   {evaluation.count:,} {scene.noun}"
     width = max(max(row.width for row in rows), 3 * _GAP + int(_font(18).getlength(title)))
     height = 2 * _LINE + sum(row.height for row in rows) + 2 * _GAP
     sheet = Image.new("RGB", (width, height), _PAPER)
@@ -53,7 +53,7 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
-def _row(scene: Gaussians, capture: Capture, score: ViewScore, evaluation: Evaluation, backend: Backend) -> Image.Image:
+def _row(scene: Scene, capture: Capture, score: ViewScore, evaluation: Evaluation, backend: Backend) -> Image.Image:
     truth, valid, _, _ = photograph(capture, score.index, evaluation.background)
     camera = capture.camera(score.index)
     image = render(scene, camera, background=evaluation.background, backend=backend).rgb.clip(0.0, 1.0)

@@ -17,7 +17,7 @@ from scenerep.errors import ConfigError, DataError
 from scenerep.geometry.cameras import Camera
 from scenerep.meshes.config import MeshConfig
 from scenerep.render import render
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, Scene
 
 if TYPE_CHECKING:
     import open3d
@@ -29,7 +29,7 @@ _POISSON_POINTS = 400_000
 _POISSON_REACH = 8.0
 
 
-def extract_mesh(scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig) -> open3d.geometry.TriangleMesh:
+def extract_mesh(scene: Scene, cameras: Sequence[Camera], config: MeshConfig) -> open3d.geometry.TriangleMesh:
     """The surface that the cameras see, with vertex colours and normals; cleaned, and reduced to `config.faces`.
 
     Raises:
@@ -68,7 +68,7 @@ def scene_points(scene: Gaussians, min_opacity: float = 0.1) -> tuple[np.ndarray
 
 
 def _views(
-    scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig
+    scene: Scene, cameras: Sequence[Camera], config: MeshConfig
 ) -> Iterator[tuple[Camera, np.ndarray, np.ndarray]]:
     """(camera, colour float32 [h, w, 3] in 0..1, depth float32 [h, w], 0 where there is no surface)."""
     for camera in cameras:
@@ -82,7 +82,7 @@ def _views(
         yield small, colour, np.where(seen, drawn.median_depth, 0).astype(np.float32)
 
 
-def _region(scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig) -> tuple[np.ndarray, np.ndarray]:
+def _region(scene: Scene, cameras: Sequence[Camera], config: MeshConfig) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the box that holds most of what the cameras see (0.5 % at each end of each axis may be strays)."""
     step = max(1, len(cameras) // 12)
     seen = [_unproject(camera, depth)[0] for camera, _, depth in _views(scene, cameras[::step], config)]
@@ -95,7 +95,7 @@ def _region(scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig) -> 
 
 
 def _fuse(
-    scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig, low: np.ndarray, high: np.ndarray
+    scene: Scene, cameras: Sequence[Camera], config: MeshConfig, low: np.ndarray, high: np.ndarray
 ) -> open3d.geometry.TriangleMesh:
     import open3d as o3d
 
@@ -123,7 +123,7 @@ def _fuse(
 
 
 def _poisson(
-    scene: Gaussians, cameras: Sequence[Camera], config: MeshConfig, low: np.ndarray, high: np.ndarray
+    scene: Scene, cameras: Sequence[Camera], config: MeshConfig, low: np.ndarray, high: np.ndarray
 ) -> open3d.geometry.TriangleMesh:
     import open3d as o3d
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,7 +18,10 @@ from scenerep.geometry.cameras import Camera
 from scenerep.geometry.sh import degree_of
 from scenerep.render.checks import check_arguments
 from scenerep.render.types import Backend, RasterizeBackend, Rasterized, Rendered, ScreenProbe
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, Scene
+
+if TYPE_CHECKING:
+    from scenerep.voxels.grid import Grid
 
 
 def rasterize(
@@ -88,7 +92,7 @@ def rasterize(
 
 
 def render(
-    scene: Gaussians,
+    scene: Scene | Grid,
     camera: Camera,
     *,
     background: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -97,10 +101,18 @@ def render(
     sh_degree: int | None = None,
     backend: Backend = "auto",
 ) -> Rendered:
-    """Draw a scene, without gradients; arguments as in `rasterize`. Antialiased if the scene says so.
+    """Draw a scene of any kind, without gradients; arguments as in `rasterize`. Antialiased if the scene says so.
 
     `auto` means native here; `gsplat` copies the scene to the CUDA device at every call. rgb is not clipped at 1.
     """
+    if not isinstance(scene, Gaussians):
+        from scenerep.render.voxels import render_voxels
+
+        if sh_degree is not None:
+            raise ConfigError("sh_degree cuts the colour of splats only", "leave it out")
+        return render_voxels(
+            scene, camera, background=background, depth=depth, median_depth=median_depth, backend=backend
+        )
     with torch.no_grad():
         tensors = _tensors(scene, backend)
         out = rasterize(

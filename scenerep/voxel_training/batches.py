@@ -1,0 +1,131 @@
+"""Batches of rays from the training pictures, drawn at random over all of their pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenerep.captures import Capture
+from scenerep.errors import DataError
+
+_POOL_BYTES = 1 << 30
+_EXCHANGE_EVERY = 400  # batches after which a part of the pool is exchanged, where not all pictures fit
+_EXCHANGE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """origins, directions (unit), targets, background: float32 [n, 3]; targets in [0, 1], over the background."""
+
+    origins: np.ndarray
+    directions: np.ndarray
+    targets: np.ndarray
+    background: np.ndarray
+
+
+class RaySource:
+    """Draws batches. Pictures stay as 8 bits; where they do not all fit into `pool_bytes`, a changing part of them does.
+
+    Args:
+        background: Colour [3] under transparent pictures and behind the scene, or None if it is drawn anew for each
+            ray.
+        rng: What the batches are drawn with; its state says all there is to know about the batches still to come, but
+            for the pool of large captures, which begins anew.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        background: np.ndarray | None,
+        rng: np.random.Generator,
+        pool_bytes: int = _POOL_BYTES,
+    ) -> None:
+        self._capture, self._background, self._rng = capture, background, rng
+        self._cameras = {i: capture.camera(i) for i in capture.train}
+        sizes = {i: camera.width * camera.height * 4 for i, camera in self._cameras.items()}
+        self._all = sum(sizes.values()) <= pool_bytes
+        count = len(sizes) if self._all else max(1, int(pool_bytes // max(sizes.values())))
+        self._waiting = list(capture.train)
+        if not self._all:
+            self._waiting = [int(i) for i in rng.permutation(self._waiting)]
+        self._pool = [self._take() for _ in range(count)]
+        self._batches = 0
+        self._index()
+
+    def draw(self, count: int) -> RayBatch:
+        """A batch of `count` rays."""
+        self._batches += 1
+        if not self._all and self._batches % _EXCHANGE_EVERY == 0:
+            self._exchange()
+        rng = self._rng
+        at = rng.integers(0, self._total, count)
+        picture = np.searchsorted(self._ends, at, side="right")
+        pixel = at - self._begins[picture]
+        values = self._pixels[at]
+        local = np.empty((count, 3), np.float32)
+        lens = self._lenses[picture]
+        width = lens[:, 4].astype(np.int64)
+        if self._places is not None:
+            pixel = self._places[at]
+        local[:, 0] = (pixel % width + 0.5 - lens[:, 2]) / lens[:, 0]
+        local[:, 1] = (pixel // width + 0.5 - lens[:, 3]) / lens[:, 1]
+        local[:, 2] = 1.0
+        local /= np.sqrt(np.einsum("ni,ni->n", local, local))[:, None]
+        directions = np.einsum("nij,nj->ni", self._rotations[picture], local)
+        if self._background is None:
+            behind = rng.random((count, 3), dtype=np.float32)
+        else:
+            behind = np.tile(self._background.astype(np.float32), (count, 1))
+        targets = values[:, :3].astype(np.float32) / 255.0
+        if values.shape[1] == 4:
+            alpha = values[:, 3:].astype(np.float32) / 255.0
+            targets = targets * alpha + (1.0 - alpha) * behind
+        return RayBatch(self._centres[picture], directions.astype(np.float32), targets, behind)
+
+    def _take(self) -> tuple[int, np.ndarray, np.ndarray | None]:
+        """(view, its usable pixels uint8 [m, c], their places or None if all are usable), the next that waits."""
+        view = self._waiting.pop(0)
+        image, mask = self._capture.image(view), self._capture.mask(view)
+        flat = image.reshape(-1, image.shape[2])
+        if mask is None or mask.all():
+            return view, flat, None
+        places = np.flatnonzero(mask.reshape(-1))
+        return view, flat[places], places
+
+    def _exchange(self) -> None:
+        for _ in range(max(1, int(_EXCHANGE_SHARE * len(self._pool)))):
+            if not self._waiting:
+                left = {view for view, _, _ in self._pool}
+                self._waiting = [int(i) for i in self._rng.permutation([i for i in self._capture.train if i not in left])]
+            if not self._waiting:
+                return
+            self._pool.pop(0)
+            self._pool.append(self._take())
+        self._index()
+
+    def _index(self) -> None:
+        """Lays the pool's pixels out in one array."""
+        counts = np.array([len(pixels) for _, pixels, _ in self._pool])
+        if counts.sum() == 0:
+            raise DataError(f"{self._capture.root}: no pixel of the training pictures is usable", "look at the masks")
+        channels = max(pixels.shape[1] for _, pixels, _ in self._pool)
+        self._pixels = np.concatenate([_with_alpha(pixels, channels) for _, pixels, _ in self._pool])
+        self._places = None
+        if any(places is not None for _, _, places in self._pool):
+            self._places = np.concatenate(
+                [np.arange(len(pixels)) if places is None else places for _, pixels, places in self._pool]
+            )
+        self._ends = np.cumsum(counts)
+        self._begins = self._ends - counts
+        self._total = int(counts.sum())
+        cameras = [self._cameras[view] for view, _, _ in self._pool]
+        self._lenses = np.array([[c.fx, c.fy, c.cx, c.cy, c.width] for c in cameras])
+        self._rotations = np.stack([c.world_from_camera[:3, :3] for c in cameras])
+        self._centres = np.stack([c.centre for c in cameras]).astype(np.float32)
+
+
+def _with_alpha(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if pixels.shape[1] == channels:
+        return pixels
+    return np.concatenate([pixels, np.full((len(pixels), 1), 255, np.uint8)], axis=1)
