@@ -14,6 +14,7 @@ from scenerep.cli.common import run_command
 from scenerep.cli.compare import compare_command
 from scenerep.cli.decompress import decompress_command
 from scenerep.cli.diff import diff
+from scenerep.cli.distill import distill
 from scenerep.cli.eval import eval_command
 from scenerep.cli.export import export_command
 from scenerep.cli.info import info
@@ -35,6 +36,7 @@ def build_app() -> SubcommandApp:
     app.command(data.app, name="data", help="Make a capture of photographs, of a video or out of thin air; check one.")
     app.command(train.build_app(), name="train", help="Train a scene on a capture.")
     app.command(name="resume")(resume)
+    app.command(name="distill")(distill)
     app.command(name="eval")(eval_command)
     app.command(name="render")(render_command)
     app.command(name="export")(export_command)

@@ -47,9 +47,11 @@ def resume(
     done = checkpoint.step if checkpoint else 0
     seconds = float(checkpoint.state.get("seconds", 0.0)) if checkpoint else 0.0
     config = _new_budget(config, steps, minutes, done, seconds)
-    if METHODS[found.method].points and not capture.points:
-        points = load_points(found.path / "points.npz") or find_points(capture, found.seed)
+    points = load_points(found.path / "points.npz")  # kept where the capture has none, or others were given
+    if points is None and METHODS[found.method].points and not capture.points:
+        points = find_points(capture, found.seed)
         save_points(found.path / "points.npz", points)
+    if points is not None:
         capture = capture.with_points(points)
     found.set_config(config)
     found.rewind(done)

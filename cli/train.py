@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.extras import SubcommandApp
@@ -14,6 +14,9 @@ from tyro.extras import SubcommandApp
 from scenerep.cli.common import EXIT_DONE
 from scenerep.cli.training import find_points, open_training_capture, report, run_training, save_points
 from scenerep.registry import METHODS, Method, load
+
+if TYPE_CHECKING:
+    from scenerep.captures import Points
 
 _SIDES = ((5.0, 480), (10.0, 640), (float("inf"), 960))
 """Minutes of training up to which pictures have this longer side, in pixels: what a CPU gets through often enough."""
@@ -45,16 +48,20 @@ class TrainOptions:
     """Print the result as one JSON object."""
 
 
-def train(method: str, options: TrainOptions, config: Any) -> int:
-    """Trains `method` on a capture; see TrainOptions."""
+def train(method: str, options: TrainOptions, config: Any, points: Points | None = None) -> int:
+    """Trains `method` on a capture; see TrainOptions.
+
+    Args:
+        points: To start from, instead of the capture's.
+    """
     from scenerep.io.camera_path import write_camera_path
     from scenerep.runs import Run, default_run_path, link_latest
 
     max_side = _default_side(config) if options.max_side is None else options.max_side
     capture = open_training_capture(options.data, max_side, options.test_every)
-    points = None
-    if METHODS[method].points and (capture.points is None or len(capture.points) == 0):
+    if points is None and METHODS[method].points and (capture.points is None or len(capture.points) == 0):
         points = find_points(capture, options.seed)
+    if points is not None:
         capture = capture.with_points(points)
     name = options.data.resolve().name
     run = Run.create(

@@ -97,7 +97,9 @@ class RaySource:
         for _ in range(max(1, int(_EXCHANGE_SHARE * len(self._pool)))):
             if not self._waiting:
                 left = {view for view, _, _ in self._pool}
-                self._waiting = [int(i) for i in self._rng.permutation([i for i in self._capture.train if i not in left])]
+                self._waiting = [
+                    int(i) for i in self._rng.permutation([i for i in self._capture.train if i not in left])
+                ]
             if not self._waiting:
                 return
             self._pool.pop(0)
