@@ -71,4 +71,5 @@ NB_MODULE(SCENEREP_MODULE, m) {
   scenerep::bind_conditional(m);
   scenerep::bind_image(m);
   scenerep::bind_image_gaussians(m);
+  scenerep::bind_voxels(m);
 }

@@ -23,5 +23,6 @@ void bind_coding(nb::module_& m);
 void bind_conditional(nb::module_& m);
 void bind_image(nb::module_& m);
 void bind_image_gaussians(nb::module_& m);
+void bind_voxels(nb::module_& m);
 
 }  // namespace scenerep

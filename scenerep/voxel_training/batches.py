@@ -25,7 +25,7 @@ class RayBatch:
 
 
 class RaySource:
-    """Draws batches. Pictures stay as 8 bits; where they do not all fit into `pool_bytes`, a changing part of them does.
+    """Draws batches. Pictures stay as 8 bits; where they do not fit into `pool_bytes`, a changing part of them is used.
 
     Args:
         background: Colour [3] under transparent pictures and behind the scene, or None if it is drawn anew for each

@@ -13,6 +13,7 @@ from scenerep.voxels.space import Space
 
 _CARVE = 64  # points along each side of the cube that silhouettes are carved out of
 _VIEWS = 40
+_SEEN = 0.6  # of the views that see the best seen cell: what few see is not what they look at
 _MARGIN = 1.5  # carved cells around the object
 
 
@@ -54,7 +55,7 @@ def _inner_box(capture: Capture) -> np.ndarray:
 
 
 def _object_box(capture: Capture) -> np.ndarray:
-    """Box of the silhouettes' hull; without silhouettes, of the sparse points; without both, of what cameras look at."""
+    """Box of the silhouettes' hull; without any, of the sparse points; without both, of what the cameras look at."""
     cameras = [capture.camera(i) for i in capture.train]
     layout = camera_layout(cameras)
     around = np.stack([layout.focus - layout.distance, layout.focus + layout.distance])
@@ -73,10 +74,10 @@ def _object_box(capture: Capture) -> np.ndarray:
 
 
 def _carved(capture: Capture, box: np.ndarray) -> np.ndarray | None:
-    """Box of the cells that every view that sees them holds for object; None without silhouettes or without such cells."""
+    """Box of the cells that most views see, and that all of those hold for object; None without any, or silhouettes."""
     sides = [np.linspace(box[0, k], box[1, k], _CARVE) for k in range(3)]
     points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)
-    kept, seen = np.ones(len(points), bool), np.zeros(len(points), bool)
+    kept, seen = np.ones(len(points), bool), np.zeros(len(points), int)
     views = capture.train[:: max(1, len(capture.train) // _VIEWS)]
     for view in views:
         inside = silhouette(capture, view)
@@ -89,11 +90,11 @@ def _carved(capture: Capture, box: np.ndarray) -> np.ndarray | None:
         reach = int(np.ceil(camera.fx * cell / max(float(np.median(np.abs(z))), 1e-9)))
         grown = _grown(inside, reach)
         ahead = (z > 0) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
-        seen |= ahead
+        seen += ahead
         hit = np.zeros(len(points), bool)
         hit[ahead] = grown[v[ahead].astype(int), u[ahead].astype(int)]
         kept &= hit | ~ahead
-    found = points[kept & seen]
+    found = points[kept & (seen > _SEEN * seen.max())]
     if len(found) == 0:
         return None
     margin = _MARGIN * (box[1] - box[0]) / (_CARVE - 1)

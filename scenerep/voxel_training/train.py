@@ -156,7 +156,7 @@ class _Training:
             batch.targets,
             background=batch.background,
             rates=rates_at(config, at.progress),
-            tv=smoothing_at(config, at.progress),
+            smoothing=smoothing_at(config, at.progress),
             seed=self.run.seed * 1_000_003 + at.step,
             open_all=at.progress < _REOPEN_UNTIL and at.step % _REOPEN_EVERY == 0,
         )
