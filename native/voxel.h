@@ -20,14 +20,15 @@ namespace scenerep {
 constexpr int kVoxelChannels = 16;
 constexpr int kMaxFeatures = 7;
 constexpr int kMaxLevels = 8;
+constexpr int kStamp = kVoxelChannels - 1;
+constexpr uint8_t kTouched = 1, kDense = 2;  // marks: ever touched; its density reaches VoxelSpace::dense
 constexpr int kBlock = 8;  // cells along the side of a block of the coarse occupancy
 
-// Parameters, gradients, Adam's moments, the step at which a vertex was last touched, and whether its density reaches
-// VoxelSpace::dense; all but p may be null in rendering.
+// Parameters, gradients, Adam's moments, and marks; all but p may be null in rendering. The last channel of the gradients
+// holds the step at which a vertex was last touched (a line that is at hand; exact up to 2^24), so it has no parameter.
 struct VoxelLevel {
   float *p, *g, *m, *v;
-  uint32_t* stamp;
-  uint8_t* dense;
+  uint8_t* marks;
   int32_t n[3];  // vertices along x, y, z
   int64_t count() const { return int64_t{n[0]} * n[1] * n[2]; }
 };
@@ -83,9 +84,10 @@ class VoxelMarcher {
  public:
   // features: 3 for colours from SH of `degree`, or as many channels after the density.
   void configure(const VoxelSpace& space, std::vector<VoxelLevel> levels, int features, int degree);
-  // Marches; with `record` the samples are kept for `backward`. jitter: offset of the first sample by a hash of (seed, ray).
+  // Marches; with `record` the samples of `least_weight` and more are kept for `backward`. jitter: offset of the first
+  // sample by a hash of (seed, ray).
   int64_t forward(const VoxelRays& rays, const VoxelOccupancy& occupancy, bool record, bool jitter, uint64_t seed,
-                  float least_transmittance, const VoxelOutputs& out);
+                  float least_transmittance, float least_weight, const VoxelOutputs& out);
   // d loss / d features [n, features] and d loss / d alpha [n], of the rays of the last recorded `forward`.
   void backward(const float* d_features, const float* d_alpha);
   // Adds the records to the gradients, smooths, takes a step of Adam on what was touched, and clears their gradients.
@@ -101,15 +103,18 @@ class VoxelMarcher {
     std::vector<float> ends_after;    // transmittance behind the last sample
     std::vector<float> basis;         // SH basis of each ray, 4
     std::vector<VoxelRecord> records;
+    std::vector<std::vector<uint32_t>> of_slab;  // which records touch a slab, in order: 4 index + (lower layer) + 2 (upper)
   };
-  int slabs() const;
+  // Layers z in groups of four go to the slabs in turn.
+  int slab_of(int64_t z) const { return static_cast<int>((z >> 2) % slabs_); }
   template <class F>
-  void scatter(int slab, int slabs, F&& touched);
+  void scatter(int slab, F&& touched);
 
   VoxelSpace space_{};
   std::vector<VoxelLevel> levels_;
   int features_ = 3, degree_ = 0;
   int64_t rays_ = 0;
+  int slabs_ = 1;  // of the last backward pass
   std::vector<Group> groups_;
   std::vector<std::vector<std::pair<int32_t, int64_t>>> touched_;
 };

@@ -22,8 +22,8 @@ float* optional_data(const std::optional<Values>& a, int64_t count) {
 
 VoxelLevel level_of(nb::handle h) {
   const auto t = nb::cast<nb::tuple>(h);
-  if (t.size() != 7) throw std::invalid_argument("level: expected (values, gradients, m, v, stamps, dense, size)");
-  const auto size = nb::cast<std::vector<int32_t>>(t[6]);
+  if (t.size() != 6) throw std::invalid_argument("level: expected (values, gradients, m, v, marks, size)");
+  const auto size = nb::cast<std::vector<int32_t>>(t[5]);
   if (size.size() != 3) throw std::invalid_argument("size: expected three numbers");
   VoxelLevel level{};
   for (int k = 0; k < 3; k++) {
@@ -38,12 +38,9 @@ VoxelLevel level_of(nb::handle h) {
   level.g = optional_data(nb::cast<std::optional<Values>>(t[1]), count);
   level.m = optional_data(nb::cast<std::optional<Values>>(t[2]), count);
   level.v = optional_data(nb::cast<std::optional<Values>>(t[3]), count);
-  const auto stamps = nb::cast<std::optional<Array<uint32_t, -1>>>(t[4]);
-  if (stamps && static_cast<int64_t>(stamps->shape(0)) != count) throw std::invalid_argument("stamps: expected [nx ny nz]");
-  level.stamp = stamps ? stamps->data() : nullptr;
-  const auto dense = nb::cast<std::optional<Array<uint8_t, -1>>>(t[5]);
-  if (dense && static_cast<int64_t>(dense->shape(0)) != count) throw std::invalid_argument("dense: expected [nx ny nz]");
-  level.dense = dense ? dense->data() : nullptr;
+  const auto marks = nb::cast<std::optional<Array<uint8_t, -1>>>(t[4]);
+  if (marks && static_cast<int64_t>(marks->shape(0)) != count) throw std::invalid_argument("marks: expected [nx ny nz]");
+  level.marks = marks ? marks->data() : nullptr;
   return level;
 }
 
@@ -76,7 +73,7 @@ struct Bound {
   }
 
   int64_t forward(Rays origins, Rays directions, std::optional<Vector> radii, std::optional<Array<const uint8_t, -1>> cells,
-                  std::optional<Array<const uint8_t, -1>> blocks, bool record, bool jitter, uint64_t seed, float least,
+                  std::optional<Array<const uint8_t, -1>> blocks, bool record, bool jitter, uint64_t seed, float least, float least_weight,
                   Array<float, -1, -1> out, Array<float, -1> alpha, std::optional<Array<float, -1>> depth,
                   std::optional<Array<float, -1>> median) {
     const int64_t n = static_cast<int64_t>(origins.shape(0));
@@ -97,7 +94,7 @@ struct Bound {
     const VoxelOutputs outputs{out.data(), alpha.data(), depth ? depth->data() : nullptr, median ? median->data() : nullptr};
     if (record) recorded = n;
     nb::gil_scoped_release release;
-    return marcher.forward(rays, occupancy, record, jitter, seed, least, outputs);
+    return marcher.forward(rays, occupancy, record, jitter, seed, least, least_weight, outputs);
   }
 
   void backward(Array<const float, -1, -1> d_features, Vector d_alpha) {
@@ -110,8 +107,7 @@ struct Bound {
 
   void need(bool optimiser) const {
     for (const VoxelLevel& level : levels)
-      if (level.g == nullptr || (optimiser && (level.m == nullptr || level.v == nullptr || level.stamp == nullptr ||
-                                           level.dense == nullptr)))
+      if (level.g == nullptr || (optimiser && (level.m == nullptr || level.v == nullptr || level.marks == nullptr)))
         throw std::invalid_argument("the levels have no gradients, or nothing to train with");
   }
 
@@ -125,7 +121,7 @@ struct Bound {
     need(true);
     if (rates.shape(0) != kVoxelChannels || smooth.shape(0) != kVoxelChannels)
       throw std::invalid_argument("rates, smooth: expected [16]");
-    if (step < 1 || step >= int64_t{1} << 32) throw std::invalid_argument("step: the first is 1");
+    if (step < 1 || step >= int64_t{1} << 24) throw std::invalid_argument("step: expected 1 to 2^24");
     nb::gil_scoped_release release;
     return marcher.apply(rates.data(), smooth.data(), beta1, beta2, eps, step);
   }
@@ -141,17 +137,17 @@ void size_of(const std::vector<int32_t>& n, int64_t* out) {
 
 // Cells that have a dense vertex among the eight of theirs, or among those up to `margin` further off. cells [vertices],
 // each at its lowest vertex, and blocks are written.
-void occupancy(Array<const uint8_t, -1> dense, std::vector<int32_t> size, int64_t margin, Array<uint8_t, -1> cells,
+void occupancy(Array<const uint8_t, -1> marks, std::vector<int32_t> size, int64_t margin, Array<uint8_t, -1> cells,
                Array<uint8_t, -1> blocks) {
   int64_t n[3], b[3];
   size_of(size, n);
   for (int k = 0; k < 3; k++) b[k] = (n[k] - 1 + kBlock - 1) / kBlock;
   const int64_t nx = n[0], ny = n[1], nz = n[2], layer = nx * ny, count = layer * nz;
-  if (static_cast<int64_t>(dense.shape(0)) != count || static_cast<int64_t>(cells.shape(0)) != count ||
+  if (static_cast<int64_t>(marks.shape(0)) != count || static_cast<int64_t>(cells.shape(0)) != count ||
       static_cast<int64_t>(blocks.shape(0)) != b[0] * b[1] * b[2])
-    throw std::invalid_argument("dense, cells: expected one a vertex; blocks: one for 8 x 8 x 8 cells");
+    throw std::invalid_argument("marks, cells: expected one a vertex; blocks: one for 8 x 8 x 8 cells");
   if (margin < 0 || margin > 8) throw std::invalid_argument("margin: expected 0 to 8");
-  const uint8_t* given = dense.data();
+  const uint8_t* given = marks.data();
   uint8_t *cell = cells.data(), *block = blocks.data();
   nb::gil_scoped_release release;
   std::vector<uint8_t> flat(count);
@@ -168,7 +164,7 @@ void occupancy(Array<const uint8_t, -1> dense, std::vector<int32_t> size, int64_
         for (int64_t k = -margin; k <= margin + 1; k++) {
           const uint8_t* from = given + z * layer + y * nx;
           uint8_t* to = rows.data() + y * nx;
-          for (int64_t x = std::max<int64_t>(0, -k); x < std::min(nx, nx - k); x++) to[x] |= from[x + k];
+          for (int64_t x = std::max<int64_t>(0, -k); x < std::min(nx, nx - k); x++) to[x] |= from[x + k] & kDense;
         }
       uint8_t* to = flat.data() + z * layer;
       for (int64_t y = 0; y < ny; y++) spread(rows.data(), to + y * nx, y, ny, nx, nx);
@@ -194,19 +190,19 @@ void occupancy(Array<const uint8_t, -1> dense, std::vector<int32_t> size, int64_
 
 // Trilinear values of `from` at the vertices of the finer or coarser grid `to`, whose cells some touched vertex borders
 // on; the others are not written, so that untouched pages stay so.
-void resample(Array<const float, -1, kVoxelChannels> from, Array<const uint32_t, -1> stamps, std::vector<int32_t> from_size,
-              Array<float, -1, kVoxelChannels> to, Array<uint32_t, -1> to_stamps, std::vector<int32_t> to_size) {
+void resample(Array<const float, -1, kVoxelChannels> from, Array<const uint8_t, -1> marks, std::vector<int32_t> from_size,
+              Array<float, -1, kVoxelChannels> to, Array<uint8_t, -1> to_marks, std::vector<int32_t> to_size) {
   int64_t n[3], w[3];
   size_of(from_size, n);
   size_of(to_size, w);
   const int64_t count = n[0] * n[1] * n[2], wanted = w[0] * w[1] * w[2];
-  if (static_cast<int64_t>(from.shape(0)) != count || static_cast<int64_t>(stamps.shape(0)) != count ||
-      static_cast<int64_t>(to.shape(0)) != wanted || static_cast<int64_t>(to_stamps.shape(0)) != wanted)
+  if (static_cast<int64_t>(from.shape(0)) != count || static_cast<int64_t>(marks.shape(0)) != count ||
+      static_cast<int64_t>(to.shape(0)) != wanted || static_cast<int64_t>(to_marks.shape(0)) != wanted)
     throw std::invalid_argument("arrays do not fit the sizes");
   const float* p = from.data();
-  const uint32_t* stamp = stamps.data();
+  const uint8_t* mark = marks.data();
   float* q = to.data();
-  uint32_t* touched = to_stamps.data();
+  uint8_t* touched = to_marks.data();
   nb::gil_scoped_release release;
   Pool::instance().parallel_for(w[2], 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * w[0] * w[1]; i < end * w[0] * w[1]; i++) {
@@ -224,13 +220,13 @@ void resample(Array<const float, -1, kVoxelChannels> from, Array<const uint32_t,
         const int64_t j = ((base[2] + (corner >> 2)) * n[1] + base[1] + (corner >> 1 & 1)) * n[0] + base[0] + (corner & 1);
         const float weight = ((corner & 1) ? f[0] : 1 - f[0]) * ((corner >> 1 & 1) ? f[1] : 1 - f[1]) *
                              ((corner >> 2) ? f[2] : 1 - f[2]);
-        if (stamp[j] == 0) continue;
+        if (mark[j] == 0) continue;
         any = true;
         sum = fma(load(p + j * kVoxelChannels), f16(weight), sum);
       }
       if (!any) continue;
       store(q + i * kVoxelChannels, sum);
-      touched[i] = 1;
+      touched[i] = kTouched;
     }
   });
 }
@@ -245,17 +241,17 @@ void bind_voxels(nb::module_& m) {
            nb::arg("degree"))
       .def("forward", &Bound::forward, nb::arg("origins").noconvert(), nb::arg("directions").noconvert(),
            nb::arg("radii").noconvert().none(), nb::arg("cells").noconvert().none(), nb::arg("blocks").noconvert().none(),
-           nb::arg("record"), nb::arg("jitter"), nb::arg("seed"), nb::arg("least_transmittance"),
+           nb::arg("record"), nb::arg("jitter"), nb::arg("seed"), nb::arg("least_transmittance"), nb::arg("least_weight"),
            nb::arg("features").noconvert(), nb::arg("alpha").noconvert(), nb::arg("depth").noconvert().none(),
            nb::arg("median").noconvert().none(), "Marches; returns the number of samples.")
       .def("backward", &Bound::backward, nb::arg("d_features").noconvert(), nb::arg("d_alpha").noconvert())
       .def("accumulate", &Bound::accumulate)
       .def("apply", &Bound::apply, nb::arg("rates").noconvert(), nb::arg("smooth").noconvert(), nb::arg("beta1"),
            nb::arg("beta2"), nb::arg("eps"), nb::arg("step"), "Returns the number of touched vertices.");
-  m.def("voxel_occupancy", &occupancy, nb::arg("dense").noconvert(), nb::arg("size"), nb::arg("margin"),
+  m.def("voxel_occupancy", &occupancy, nb::arg("marks").noconvert(), nb::arg("size"), nb::arg("margin"),
         nb::arg("cells").noconvert(), nb::arg("blocks").noconvert());
-  m.def("voxel_resample", &resample, nb::arg("values").noconvert(), nb::arg("stamps").noconvert(), nb::arg("size"),
-        nb::arg("to").noconvert(), nb::arg("to_stamps").noconvert(), nb::arg("to_size"));
+  m.def("voxel_resample", &resample, nb::arg("values").noconvert(), nb::arg("marks").noconvert(), nb::arg("size"),
+        nb::arg("to").noconvert(), nb::arg("to_marks").noconvert(), nb::arg("to_size"));
 }
 
 }  // namespace scenerep

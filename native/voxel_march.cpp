@@ -27,6 +27,17 @@ SR_INLINE f16 logistic(f16 x) {
   return f16(1.0f) / (f16(1.0f) + exp2(-bounded * f16(kLog2e)));
 }
 
+// Vertices are visited at random in arrays far larger than the caches: what comes next is fetched ahead.
+constexpr size_t kAhead = 8;
+
+SR_INLINE void fetch_cell(const VoxelLevel& level, const float* array, int64_t base) {
+  const int64_t row = level.n[0], layer = row * level.n[1];
+  for (int64_t corner : {base, base + row, base + layer, base + layer + row}) {
+    __builtin_prefetch(array + corner * kVoxelChannels);
+    __builtin_prefetch(array + (corner + 1) * kVoxelChannels);
+  }
+}
+
 // A sample on its way: where, before it is looked up.
 struct Place {
   float t, g[3];  // distance on the ray; place in the grid, level 0
@@ -166,7 +177,8 @@ void VoxelMarcher::configure(const VoxelSpace& space, std::vector<VoxelLevel> le
 }
 
 int64_t VoxelMarcher::forward(const VoxelRays& rays, const VoxelOccupancy& occupancy, bool record, bool jitter,
-                              uint64_t seed, float least_transmittance, const VoxelOutputs& out) {
+                              uint64_t seed, float least_transmittance, float least_weight,
+                              const VoxelOutputs& out) {
   const int64_t count = (rays.n + kGroup - 1) / kGroup;
   if (record) {
     rays_ = rays.n;
@@ -194,7 +206,16 @@ int64_t VoxelMarcher::forward(const VoxelRays& rays, const VoxelOccupancy& occup
         while (more && transmittance > least_transmittance) {
           Place places[kLanes];
           int n = 0;
-          while (n < kLanes && (more = walker.next(places[n]))) n++;
+          while (n < kLanes && (more = walker.next(places[n]))) {
+            const VoxelLevel& level = levels_[0];
+            if (places[n].lod < 1.0f) {
+              int64_t i[3];
+              for (int k = 0; k < 3; k++)
+                i[k] = std::min(std::max(static_cast<int32_t>(places[n].g[k]), 0), level.n[k] - 2);
+              fetch_cell(level, level.p, (i[2] * level.n[1] + i[1]) * level.n[0] + i[0]);
+            }
+            n++;
+          }
           if (n == 0) break;
           alignas(64) float raw[kLanes] = {}, pre[kMaxFeatures][kLanes] = {}, value[kVoxelChannels];
           VoxelSample kept[kLanes];
@@ -237,7 +258,7 @@ int64_t VoxelMarcher::forward(const VoxelRays& rays, const VoxelOccupancy& occup
             depth += weight * places[used].t;
             if (transmittance >= 0.5f && after < 0.5f) median = places[used].t;
             transmittance = after;
-            if (group != nullptr) {
+            if (group != nullptr && weight >= least_weight) {
               VoxelSample& s = kept[used];
               s.slope = slope[used];
               s.after = after;
@@ -267,10 +288,13 @@ int64_t VoxelMarcher::forward(const VoxelRays& rays, const VoxelOccupancy& occup
 void VoxelMarcher::backward(const float* d_features, const float* d_alpha) {
   const int64_t count = (rays_ + kGroup - 1) / kGroup;
   const bool sh = degree_ >= 0;
+  slabs_ = std::min(32, 4 * Pool::instance().size());
   Pool::instance().parallel_for(count, 1, [&](int64_t first, int64_t last) {
     for (int64_t index = first; index < last; index++) {
       Group& group = groups_[index];
       group.records.clear();
+      group.of_slab.resize(std::max<size_t>(group.of_slab.size(), slabs_));
+      for (auto& list : group.of_slab) list.clear();
       for (size_t local = 0; local < group.ends.size(); local++) {
         const int64_t r = index * kGroup + static_cast<int64_t>(local);
         const float *g = d_features + r * features_, *basis = &group.basis[4 * local];
@@ -299,6 +323,10 @@ void VoxelMarcher::backward(const float* d_features, const float* d_alpha) {
             one.level = s.level + side;
             one.z = s.base[side] / (level.n[0] * level.n[1]);
             std::memcpy(one.f, s.f[side], sizeof one.f);
+            const uint32_t entry = static_cast<uint32_t>(group.records.size()) << 2;
+            const int lower = slab_of(one.z), upper = slab_of(one.z + 1);
+            group.of_slab[lower].push_back(entry | (lower == upper ? 3u : 1u));
+            if (upper != lower) group.of_slab[upper].push_back(entry | 2u);
             group.records.push_back(one);
           }
         }
@@ -307,51 +335,71 @@ void VoxelMarcher::backward(const float* d_features, const float* d_alpha) {
   });
 }
 
-int VoxelMarcher::slabs() const { return std::min(16, 2 * Pool::instance().size()); }
-
-// Adds all records to the vertices of one slab: layers z with (z / 4) % slabs == slab.
+// Adds all records to the vertices of one slab. Samples that follow each other in one cell are summed up before.
 template <class F>
-void VoxelMarcher::scatter(int slab, int slabs, F&& touched) {
+void VoxelMarcher::scatter(int slab, F&& touched) {
   const int64_t count = (rays_ + kGroup - 1) / kGroup;
+  f16 sums[8];
+  int32_t base = -1, at = -1;
+  uint32_t layers = 0;
+  auto flush = [&]() {
+    if (base < 0) return;
+    const VoxelLevel& level = levels_[at];
+    const int64_t row = level.n[0], layer = row * level.n[1];
+    for (int corner = 0; corner < 8; corner++) {
+      if (!(layers >> (corner >> 2) & 1)) continue;
+      const int64_t vertex = base + (corner >> 2) * layer + (corner >> 1 & 1) * row + (corner & 1);
+      float* g = level.g + vertex * kVoxelChannels;
+      store(g, load(g) + sums[corner]);
+      touched(at, vertex);
+    }
+  };
   for (int64_t index = 0; index < count; index++) {
-    for (const VoxelRecord& record : groups_[index].records) {
-      for (int up = 0; up < 2; up++) {
-        if (((record.z + up) >> 2) % slabs != slab) continue;
-        const VoxelLevel& level = levels_[record.level];
-        const int64_t row = level.n[0], layer = row * level.n[1];
-        const f16 gradient = load(record.gradient) * f16(up ? record.f[2] : 1.0f - record.f[2]);
-        for (int side = 0; side < 4; side++) {
-          const int64_t vertex = record.base + up * layer + (side >> 1) * row + (side & 1);
-          const float w = ((side & 1) ? record.f[0] : 1.0f - record.f[0]) *
-                          ((side >> 1) ? record.f[1] : 1.0f - record.f[1]);
-          float* g = level.g + vertex * kVoxelChannels;
-          store(g, fma(gradient, f16(w), load(g)));
-          touched(record.level, vertex);
-        }
+    const std::vector<VoxelRecord>& records = groups_[index].records;
+    const std::vector<uint32_t>& list = groups_[index].of_slab[slab];
+    for (size_t i = 0; i < list.size(); i++) {
+      if (i + kAhead < list.size()) {
+        const VoxelRecord& coming = records[list[i + kAhead] >> 2];
+        fetch_cell(levels_[coming.level], levels_[coming.level].g, coming.base);
+      }
+      const VoxelRecord& record = records[list[i] >> 2];
+      if (record.base != base || record.level != at) {
+        flush();
+        base = record.base;
+        at = record.level;
+        layers = list[i] & 3;
+        for (f16& sum : sums) sum = f16(0.0f);
+      }
+      const f16 gradient = load(record.gradient);
+      const float x1 = record.f[0], x0 = 1 - x1, y1 = record.f[1], y0 = 1 - y1, z1 = record.f[2], z0 = 1 - z1;
+      const float edges[4] = {y0 * z0, y1 * z0, y0 * z1, y1 * z1};
+      for (int edge = 0; edge < 4; edge++) {
+        sums[2 * edge] = fma(gradient, f16(x0 * edges[edge]), sums[2 * edge]);
+        sums[2 * edge + 1] = fma(gradient, f16(x1 * edges[edge]), sums[2 * edge + 1]);
       }
     }
   }
+  flush();
 }
 
 void VoxelMarcher::accumulate() {
-  const int n = slabs();
-  Pool::instance().parallel_for(n, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t slab = begin; slab < end; slab++) scatter(static_cast<int>(slab), n, [](int, int64_t) {});
+  Pool::instance().parallel_for(slabs_, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t slab = begin; slab < end; slab++) scatter(static_cast<int>(slab), [](int, int64_t) {});
   });
 }
 
 int64_t VoxelMarcher::apply(const float* rates, const float* smooth, double beta1, double beta2, double eps,
                             int64_t step) {
-  const int n = slabs();
+  const int n = slabs_;
   if (static_cast<int>(touched_.size()) < n) touched_.resize(n);
   Pool::instance().parallel_for(n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t slab = begin; slab < end; slab++) {
       auto& list = touched_[slab];
       list.clear();
-      scatter(static_cast<int>(slab), n, [&](int level, int64_t vertex) {
-        uint32_t& stamp = levels_[level].stamp[vertex];
-        if (stamp != static_cast<uint32_t>(step)) {
-          stamp = static_cast<uint32_t>(step);
+      scatter(static_cast<int>(slab), [&](int level, int64_t vertex) {
+        float& stamp = levels_[level].g[vertex * kVoxelChannels + kStamp];
+        if (stamp != static_cast<float>(step)) {
+          stamp = static_cast<float>(step);
           list.emplace_back(level, vertex);
         }
       });
@@ -366,7 +414,16 @@ int64_t VoxelMarcher::apply(const float* rates, const float* smooth, double beta
     const f16 weight = load(weights);
     Pool::instance().parallel_for(n, 1, [&](int64_t begin, int64_t end) {
       for (int64_t slab = begin; slab < end; slab++)
-        for (const auto& [which, vertex] : touched_[slab]) {
+        for (size_t entry = 0; entry < touched_[slab].size(); entry++) {
+          const auto [which, vertex] = touched_[slab][entry];
+          if (entry + kAhead < touched_[slab].size()) {
+            const auto [level, coming] = touched_[slab][entry + kAhead];
+            const float* p = levels_[level].p + coming * kVoxelChannels;
+            const int64_t row = levels_[level].n[0] * int64_t{kVoxelChannels}, layer = row * levels_[level].n[1];
+            const float* last = levels_[level].p + (levels_[level].count() - 1) * kVoxelChannels;
+            for (const float* q : {p - layer, p - row, p, p + row, p + layer})
+              if (q >= levels_[level].p && q <= last) __builtin_prefetch(q);
+          }
           const VoxelLevel& level = levels_[which];
           const int64_t stride[3] = {1, level.n[0], int64_t{level.n[0]} * level.n[1]};
           const int64_t at[3] = {vertex % level.n[0], vertex / stride[1] % level.n[1], vertex / stride[2]};
@@ -389,12 +446,21 @@ int64_t VoxelMarcher::apply(const float* rates, const float* smooth, double beta
   for (int slab = 0; slab < n; slab++) touched += static_cast<int64_t>(touched_[slab].size());
   Pool::instance().parallel_for(n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t slab = begin; slab < end; slab++)
-      for (const auto& [which, vertex] : touched_[slab]) {
+      for (size_t entry = 0; entry < touched_[slab].size(); entry++) {
+        const auto [which, vertex] = touched_[slab][entry];
+        if (entry + kAhead < touched_[slab].size()) {
+          const auto [coming, at] = touched_[slab][entry + kAhead];
+          for (const float* array : {levels_[coming].p, levels_[coming].g, levels_[coming].m, levels_[coming].v})
+            __builtin_prefetch(array + at * kVoxelChannels, 1);
+          __builtin_prefetch(levels_[coming].marks + at, 1);
+        }
         const VoxelLevel& level = levels_[which];
         const int64_t i = vertex * kVoxelChannels;
+        level.g[i + kStamp] = 0.0f;
         adam_at(adam, {level.p, level.g, level.m, level.v}, i, rate);
         store(level.g + i, f16(0.0f));
-        level.dense[vertex] = level.p[i] >= space_.dense;
+        level.g[i + kStamp] = static_cast<float>(step);
+        level.marks[vertex] = level.p[i] >= space_.dense ? kTouched | kDense : kTouched;
       }
   });
   return touched;

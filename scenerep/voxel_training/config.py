@@ -43,8 +43,10 @@ class VoxelsConfig:
     """Train for this many steps instead; the same steps and seed give the same scene, also when interrupted."""
     resolution: int | None = None
     """Voxels along the side of a cube of the grid's volume. Overrides the preset."""
-    rays: int = 1024
+    rays: int = 2048
     """Rays in a step. On a CPU many small steps learn more than few large ones."""
+    patch: int = 2
+    """Rays are drawn in squares of so many pixels a side, which share voxels."""
     sh_degree: Literal[0, 1] = 1
     """Degree of the view-dependent colour."""
     space: Literal["auto", "box", "unbounded"] = "auto"

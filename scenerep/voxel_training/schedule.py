@@ -41,6 +41,6 @@ def rates_at(config: VoxelsConfig, progress: float) -> Rates:
     return Rates(density=config.rates.density * fall, colour=config.rates.colour * fall)
 
 
-def smoothing_at(config: VoxelsConfig, progress: float) -> Smoothing:
-    """Constant: what the rays touch is smoothed as often as it is touched."""
-    return Smoothing(density=config.smooth.density, colour=config.smooth.colour)
+def smoothing_at(config: VoxelsConfig, every: int) -> Smoothing:
+    """For a step that smooths for `every` steps. Constant: what rays touch is smoothed as often as it is touched."""
+    return Smoothing(density=every * config.smooth.density, colour=every * config.smooth.colour)

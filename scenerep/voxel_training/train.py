@@ -28,6 +28,7 @@ _EVALUATE_SHARE = 0.1
 _CLOCK_EVERY = 10
 _OCCUPANCY_EVERY = 64  # steps
 _OCCUPIED_FROM = 0.02  # share of the training before which nothing is skipped: a cell closed too early stays empty
+_SMOOTH_EVERY = 4  # steps, of which one smooths four times as much: it costs as much as all else of an update
 _REOPEN_EVERY = 16  # steps, of which one marches through closed cells too, so that they can come back
 _REOPEN_UNTIL = 0.8
 
@@ -64,6 +65,7 @@ def _check(capture: Capture, config: VoxelsConfig) -> None:
         "minutes": config.minutes,
         "steps": config.steps,
         "rays": config.rays,
+        "patch": config.patch,
         "rates.density": config.rates.density,
         "rates.colour": config.rates.colour,
         "rates.fall": config.rates.fall,
@@ -149,14 +151,14 @@ class _Training:
             self.grid.update_occupancy()
             self.count = len(self.grid)
         at.step += 1
-        batch = self.rays.draw(config.rays)
+        batch = self.rays.draw(config.rays, config.patch)
         result = self.grid.train_step(
             batch.origins,
             batch.directions,
             batch.targets,
             background=batch.background,
             rates=rates_at(config, at.progress),
-            smoothing=smoothing_at(config, at.progress),
+            smoothing=smoothing_at(config, _SMOOTH_EVERY) if at.step % _SMOOTH_EVERY == 0 else None,
             seed=self.run.seed * 1_000_003 + at.step,
             open_all=at.progress < _REOPEN_UNTIL and at.step % _REOPEN_EVERY == 0,
         )

@@ -22,6 +22,8 @@ STEP = 0.5
 """Distance of samples on a ray, in voxels."""
 LEAST_TRANSMITTANCE = 1e-3
 _DENSE = 5e-3  # opacity of a voxel from which on its cell, and those around it, are marched through
+_TOUCHED, _DENSE_MARK = np.uint8(1), np.uint8(2)  # as in native/voxel.h
+_LEAST_WEIGHT = 2e-4  # samples of less say little, and Adam would make much of it
 _BETAS, _EPSILON = (0.9, 0.99), 1e-15
 _NEAR = 0.05  # half sides of the inner box: nothing stands right in front of a camera
 
@@ -78,8 +80,7 @@ class Grid:
         self.space, self.sh_degree, self.step = space, sh_degree, step
         count = int(np.prod(space.size, dtype=np.int64))
         self.values = np.zeros((count, CHANNELS), np.float32)
-        self.stamps = np.zeros(count, np.uint32)
-        self.dense = np.zeros(count, np.uint8)
+        self.marks = np.zeros(count, np.uint8)
         self._training: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._occupancy: tuple[np.ndarray, np.ndarray] | None = None  # None: everything is marched through
         self._drawn: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
@@ -115,7 +116,20 @@ class Grid:
         rgb, alpha = np.empty((n, 3), np.float32), np.empty(n, np.float32)
         cells, blocks = (None, None) if open_all or self._occupancy is None else self._occupancy
         samples = marcher.forward(
-            origins, directions, None, cells, blocks, True, True, seed, LEAST_TRANSMITTANCE, rgb, alpha, None, None
+            origins,
+            directions,
+            None,
+            cells,
+            blocks,
+            True,
+            True,
+            seed,
+            LEAST_TRANSMITTANCE,
+            0.0 if cells is None else _LEAST_WEIGHT,
+            rgb,
+            alpha,
+            None,
+            None,
         )
         error = rgb + (1.0 - alpha)[:, None] * background - targets
         slope = error * np.float32(2.0 / (3 * n))
@@ -139,7 +153,7 @@ class Grid:
         space = Space(size, self.space.box, self.space.contracted)
         out = Grid(space, self.sh_degree, self.step)
         native().voxel_resample(
-            self.values, self.stamps, list(self.space.size), out.values, out.stamps, list(out.space.size)
+            self.values, self.marks, list(self.space.size), out.values, out.marks, list(out.space.size)
         )
         out._steps = max(self._steps, 1)
         out._find_dense()
@@ -158,7 +172,20 @@ class Grid:
             self._drawn = self._steps, self._cells(margin=0)
         cells, blocks = self._drawn[1]
         samples = self._bound(train=False).forward(
-            origins, directions, None, cells, blocks, False, False, 0, LEAST_TRANSMITTANCE, rgb, alpha, depth, median
+            origins,
+            directions,
+            None,
+            cells,
+            blocks,
+            False,
+            False,
+            0,
+            LEAST_TRANSMITTANCE,
+            0.0,
+            rgb,
+            alpha,
+            depth,
+            median,
         )
         rgb += (1.0 - alpha)[:, None] * background
         return Marched(rgb, alpha, depth, median, samples)
@@ -182,7 +209,7 @@ class Grid:
         """A grid to render from; vertices that the scene does not keep are in no cell that is marched through."""
         grid = cls(space_of(scene), scene.sh_degree, scene.step)
         grid.values[scene.index, : scene.values.shape[1]] = scene.values
-        grid.stamps[scene.index] = 1
+        grid.marks[scene.index] = _TOUCHED
         grid._find_dense()
         return grid
 
@@ -191,7 +218,7 @@ class Grid:
 
         `kept` tells which of them rendering needs.
         """
-        index = np.flatnonzero(self.stamps)
+        index = np.flatnonzero(self.marks)
         used = self._used
         arrays = {
             "index": index,
@@ -219,7 +246,7 @@ class Grid:
         grid = cls(space, about["sh_degree"], about["step"])
         index, used = arrays["index"], grid._used
         grid.values[index, :used] = arrays["values"]
-        grid.stamps[index] = 1
+        grid.marks[index] = _TOUCHED
         if "adam_m" in arrays:
             _, m, v = grid._moments()
             m[index, :used] = arrays["adam_m"]
@@ -258,7 +285,7 @@ class Grid:
             self._marcher = make_marcher(
                 self.space,
                 self.step,
-                [(self.values, g, m, v, self.stamps, self.dense, list(self.space.size))],
+                [(self.values, g, m, v, self.marks, list(self.space.size))],
                 3,
                 self.sh_degree,
                 self._least,
@@ -266,18 +293,19 @@ class Grid:
         return self._marcher
 
     def _find_dense(self) -> None:
-        np.greater_equal(self.values[:, 0], self._least, out=self.dense.view(bool))
+        touched = np.flatnonzero(self.marks)
+        self.marks[touched] = np.where(self.values[touched, 0] >= self._least, _TOUCHED | _DENSE_MARK, _TOUCHED)
 
     def _cells(self, margin: int) -> tuple[np.ndarray, np.ndarray]:
         cells = np.empty(len(self.values), np.uint8)
         blocks = np.empty(_block_count(self.space.size), np.uint8)
-        native().voxel_occupancy(self.dense, list(self.space.size), margin, cells, blocks)
+        native().voxel_occupancy(self.marks, list(self.space.size), margin, cells, blocks)
         return cells, blocks
 
     def _kept(self) -> np.ndarray:
         """bool [vertices]: those within one vertex of a dense one."""
         nx, ny, nz = self.space.size
-        near = self.dense.view(bool).reshape(nz, ny, nx)
+        near = (self.marks & _DENSE_MARK).astype(bool).reshape(nz, ny, nx)
         for axis in range(3):
             wide = near.copy()
             ahead = [slice(None)] * 3
