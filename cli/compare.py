@@ -82,7 +82,7 @@ def compare_command(
 
 
 def size_of(source: Source) -> int:
-    """Bytes of a file, of all files of a folder, or of a run's scene: the PLY it would be exported to, or its arrays."""
+    """Bytes of a file, of all files of a folder, or of what a run's scene would be exported to."""
     if source.run is not None:
         from scenerep.io import ply
         from scenerep.scenes import Gaussians

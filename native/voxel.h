@@ -88,6 +88,8 @@ class VoxelMarcher {
   // sample by a hash of (seed, ray).
   int64_t forward(const VoxelRays& rays, const VoxelOccupancy& occupancy, bool record, bool jitter, uint64_t seed,
                   float least_transmittance, float least_weight, const VoxelOutputs& out);
+  // Where `forward` takes its samples: the ends of each ray's [n], and their distances, unless t is null. Returns their number.
+  int64_t places(const VoxelRays& rays, const VoxelOccupancy& occupancy, bool jitter, uint64_t seed, int64_t* ends, float* t);
   // d loss / d features [n, features] and d loss / d alpha [n], of the rays of the last recorded `forward`.
   void backward(const float* d_features, const float* d_alpha);
   // Adds the records to the gradients, smooths, takes a step of Adam on what was touched, and clears their gradients.

@@ -32,9 +32,7 @@ VoxelLevel level_of(nb::handle h) {
   }
   const int64_t count = level.count();
   if (count >= int64_t{1} << 31) throw std::invalid_argument("size: more than 2^31 vertices");
-  const auto values = nb::cast<Values>(t[0]);
-  if (static_cast<int64_t>(values.shape(0)) != count) throw std::invalid_argument("values: expected [nx ny nz, 16]");
-  level.p = values.data();
+  level.p = optional_data(nb::cast<std::optional<Values>>(t[0]), count);
   level.g = optional_data(nb::cast<std::optional<Values>>(t[1]), count);
   level.m = optional_data(nb::cast<std::optional<Values>>(t[2]), count);
   level.v = optional_data(nb::cast<std::optional<Values>>(t[3]), count);
@@ -82,19 +80,41 @@ struct Bound {
     if (!fits(directions) || !fits(out) || !fits(alpha) || (radii && !fits(*radii)) || (depth && !fits(*depth)) ||
         (median && !fits(*median)) || static_cast<int>(out.shape(1)) != features)
       throw std::invalid_argument("rays and outputs disagree in length");
-    if (cells.has_value() != blocks.has_value()) throw std::invalid_argument("cells and blocks go together");
-    if (cells) {
-      int64_t count = 1;
-      for (int k = 0; k < 3; k++) count *= (levels[0].n[k] - 1 + kBlock - 1) / kBlock;
-      if (static_cast<int64_t>(cells->shape(0)) != levels[0].count() || static_cast<int64_t>(blocks->shape(0)) != count)
-        throw std::invalid_argument("cells: expected one a vertex; blocks: one for 8 x 8 x 8 cells");
-    }
+    check_occupancy(cells, blocks);
+    for (const VoxelLevel& level : levels)
+      if (level.p == nullptr) throw std::invalid_argument("the levels have no values");
     const VoxelRays rays{origins.data(), directions.data(), radii ? radii->data() : nullptr, n};
     const VoxelOccupancy occupancy{cells ? cells->data() : nullptr, blocks ? blocks->data() : nullptr};
     const VoxelOutputs outputs{out.data(), alpha.data(), depth ? depth->data() : nullptr, median ? median->data() : nullptr};
     if (record) recorded = n;
     nb::gil_scoped_release release;
     return marcher.forward(rays, occupancy, record, jitter, seed, least, least_weight, outputs);
+  }
+
+  int64_t places(Rays origins, Rays directions, std::optional<Array<const uint8_t, -1>> cells,
+                 std::optional<Array<const uint8_t, -1>> blocks, bool jitter, uint64_t seed, Array<int64_t, -1> ends,
+                 std::optional<Array<float, -1>> t) {
+    const int64_t n = static_cast<int64_t>(origins.shape(0));
+    if (levels.empty()) throw std::invalid_argument("configure comes first");
+    if (static_cast<int64_t>(directions.shape(0)) != n || static_cast<int64_t>(ends.shape(0)) != n)
+      throw std::invalid_argument("rays and ends disagree in length");
+    if (t && n > 0 && static_cast<int64_t>(t->shape(0)) != ends.data()[n - 1])
+      throw std::invalid_argument("t: expected as many as the last of ends");
+    check_occupancy(cells, blocks);
+    const VoxelRays rays{origins.data(), directions.data(), nullptr, n};
+    const VoxelOccupancy occupancy{cells ? cells->data() : nullptr, blocks ? blocks->data() : nullptr};
+    nb::gil_scoped_release release;
+    return marcher.places(rays, occupancy, jitter, seed, ends.data(), t ? t->data() : nullptr);
+  }
+
+  void check_occupancy(const std::optional<Array<const uint8_t, -1>>& cells,
+                       const std::optional<Array<const uint8_t, -1>>& blocks) const {
+    if (cells.has_value() != blocks.has_value()) throw std::invalid_argument("cells and blocks go together");
+    if (!cells) return;
+    int64_t count = 1;
+    for (int k = 0; k < 3; k++) count *= (levels[0].n[k] - 1 + kBlock - 1) / kBlock;
+    if (static_cast<int64_t>(cells->shape(0)) != levels[0].count() || static_cast<int64_t>(blocks->shape(0)) != count)
+      throw std::invalid_argument("cells: expected one a vertex; blocks: one for 8 x 8 x 8 cells");
   }
 
   void backward(Array<const float, -1, -1> d_features, Vector d_alpha) {
@@ -244,6 +264,9 @@ void bind_voxels(nb::module_& m) {
            nb::arg("record"), nb::arg("jitter"), nb::arg("seed"), nb::arg("least_transmittance"), nb::arg("least_weight"),
            nb::arg("features").noconvert(), nb::arg("alpha").noconvert(), nb::arg("depth").noconvert().none(),
            nb::arg("median").noconvert().none(), "Marches; returns the number of samples.")
+      .def("places", &Bound::places, nb::arg("origins").noconvert(), nb::arg("directions").noconvert(),
+           nb::arg("cells").noconvert().none(), nb::arg("blocks").noconvert().none(), nb::arg("jitter"), nb::arg("seed"),
+           nb::arg("ends").noconvert(), nb::arg("t").noconvert().none(), "The number of samples; their distances into t.")
       .def("backward", &Bound::backward, nb::arg("d_features").noconvert(), nb::arg("d_alpha").noconvert())
       .def("accumulate", &Bound::accumulate)
       .def("apply", &Bound::apply, nb::arg("rates").noconvert(), nb::arg("smooth").noconvert(), nb::arg("beta1"),

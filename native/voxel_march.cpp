@@ -22,6 +22,11 @@ uint64_t mix(uint64_t x) {  // the finaliser of splitmix64
   return x ^ x >> 31;
 }
 
+// Of a ray's first sample, in steps.
+float offset_of(bool jitter, uint64_t key, int64_t ray) {
+  return jitter ? static_cast<float>(mix(key ^ static_cast<uint64_t>(ray)) >> 40) * 0x1p-24f : 0.5f;
+}
+
 SR_INLINE f16 logistic(f16 x) {
   const f16 bounded = max(min(x, f16(30.0f)), f16(-30.0f));
   return f16(1.0f) / (f16(1.0f) + exp2(-bounded * f16(kLog2e)));
@@ -199,8 +204,8 @@ int64_t VoxelMarcher::forward(const VoxelRays& rays, const VoxelOccupancy& occup
         for (int c = 0; c < 3; c++)
           for (int k = 0; k < 4 && sh; k++) spread[1 + 3 * k + c] = k == 0 || degree_ > 0 ? basis[k] : 0.0f;
         const f16 times = load(spread);
-        const float offset = jitter ? static_cast<float>(mix(key ^ static_cast<uint64_t>(r)) >> 40) * 0x1p-24f : 0.5f;
-        Walker walker(space_, levels_, occupancy, rays.origins + 3 * r, d, rays.radii ? rays.radii[r] : 0.0f, offset);
+        Walker walker(space_, levels_, occupancy, rays.origins + 3 * r, d, rays.radii ? rays.radii[r] : 0.0f,
+                      offset_of(jitter, key, r));
         float transmittance = 1.0f, sum[kMaxFeatures] = {}, depth = 0.0f, median = 0.0f;
         bool more = true;
         while (more && transmittance > least_transmittance) {
@@ -283,6 +288,28 @@ int64_t VoxelMarcher::forward(const VoxelRays& rays, const VoxelOccupancy& occup
     total += samples;
   });
   return total;
+}
+
+int64_t VoxelMarcher::places(const VoxelRays& rays, const VoxelOccupancy& occupancy, bool jitter, uint64_t seed,
+                             int64_t* ends, float* t) {
+  const uint64_t key = mix(seed);
+  Pool::instance().parallel_for(rays.n, kGroup, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      Walker walker(space_, levels_, occupancy, rays.origins + 3 * r, rays.directions + 3 * r, 0.0f,
+                    offset_of(jitter, key, r));
+      Place place;
+      int64_t count = 0;
+      float* to = t == nullptr || r == 0 ? t : t + ends[r - 1];
+      while (walker.next(place)) {
+        if (to != nullptr) to[count] = place.t;
+        count++;
+      }
+      if (t == nullptr) ends[r] = count;
+    }
+  });
+  if (t == nullptr)
+    for (int64_t r = 1; r < rays.n; r++) ends[r] += ends[r - 1];
+  return rays.n > 0 ? ends[rays.n - 1] : 0;
 }
 
 void VoxelMarcher::backward(const float* d_features, const float* d_alpha) {

@@ -25,7 +25,7 @@ _DENSE = 5e-3  # opacity of a voxel from which on its cell, and those around it,
 _TOUCHED, _DENSE_MARK = np.uint8(1), np.uint8(2)  # as in native/voxel.h
 _LEAST_WEIGHT = 2e-4  # samples of less say little, and Adam would make much of it
 _BETAS, _EPSILON = (0.9, 0.99), 1e-15
-_NEAR = 0.05  # half sides of the inner box: nothing stands right in front of a camera
+NEAR = 0.05  # half sides of the inner box: nothing stands right in front of a camera
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,8 @@ class Grid:
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self._training is None:
-            self._training = np.zeros_like(self.values), np.zeros_like(self.values), np.zeros_like(self.values)
+            shape = self.values.shape  # not zeros_like, which writes every page
+            self._training = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         return self._training
 
     def _bound(self, *, train: bool) -> Any:
@@ -328,7 +329,7 @@ def make_marcher(space: Space, step: float, levels: list[tuple], features: int, 
         step * OPTICAL * space.inner_voxel,
         SHIFT,
         space.voxel,
-        _NEAR * float(space.half.min()),
+        NEAR * float(space.half.min()),
         dense,
         levels,
         features,

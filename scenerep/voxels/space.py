@@ -105,9 +105,8 @@ def opacities(scene: Voxels) -> np.ndarray:
 def opaque(scene: Voxels) -> np.ndarray:
     """bool [n]: the vertices inside the inner box that hide what is behind them; all opaque ones if there are none."""
     found = opacities(scene) > _OPAQUE
-    inside = (np.abs((vertex_positions(scene) - scene.box.mean(axis=0)) * 2 / (scene.box[1] - scene.box[0])) <= 1).all(
-        1
-    )
+    space = space_of(scene)
+    inside = (np.abs(vertex_positions(scene) - space.centre) <= space.half).all(axis=1)
     return found & inside if (found & inside).any() else found
 
 
