@@ -51,7 +51,7 @@ class Compressor:
 METHODS = {
     "splats": Method("Gaussian splatting", "scenerep.splats.config:SplatsConfig", "scenerep.splats.train:train"),
     "voxels": Method(
-        "A radiance field on a voxel grid",
+        "Radiance field on a voxel grid",
         "scenerep.voxel_training.config:VoxelsConfig",
         "scenerep.voxel_training.train:train",
         counts="voxels",

@@ -13,9 +13,9 @@ _RESOLUTION = {"fast": 160, "medium": 224, "high": 288}
 class VoxelRatesConfig:
     """Learning rates of Adam, which steps only the voxels that the batch's rays have touched."""
 
-    density: float = 0.1
+    density: float = 0.3
     """Of the raw density."""
-    colour: float = 0.02
+    colour: float = 0.1
     """Of the colour."""
     fall: float = 0.1
     """What is left of both rates at the end; they fall exponentially."""
@@ -25,9 +25,9 @@ class VoxelRatesConfig:
 class SmoothConfig:
     """Weights of the total variation of what the rays have touched."""
 
-    density: float = 1e-7
+    density: float = 0.0
     """Of the raw density."""
-    colour: float = 1e-6
+    colour: float = 1e-8
     """Of the colour."""
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_the_box_holds_the_object_and_little_else(photographed: Capture) -> None
     assert not space.contracted
     assert (space.box[0] < low).all()
     assert (space.box[1] > high).all()
-    assert (space.box[1] - space.box[0] < 2.2 * (high - low)).all()
+    assert (space.box[1] - space.box[0] < 2.6 * (high - low)).all()
 
 
 def test_the_grid_has_the_volume_that_was_asked_for(photographed: Capture) -> None:
@@ -35,7 +36,7 @@ def test_without_silhouettes_the_box_is_about_what_the_cameras_look_at(photograp
     assert space.contracted
     middle = space.box.mean(axis=0)
     assert np.linalg.norm(middle - [0.5, 0, 2]) < 0.3
-    assert all((space.box[0] < camera.centre).all() is not None for camera in ring(3))
+    assert (np.abs(ring(1)[0].centre - middle) > space.half).any()  # the cameras stand outside
 
 
 def test_points_set_the_size_of_the_inner_box(photographed: Capture) -> None:
@@ -50,10 +51,10 @@ def test_stages_end_at_the_full_size(photographed: Capture) -> None:
     space = find_space(photographed, 160, bounded=True)
     found = stages(VoxelsConfig(), space)
     assert found[0].begin == 0
-    assert found[-1].space == space
+    assert found[-1].space.size == space.size
     assert found[-1].begin == pytest.approx(VoxelsConfig().grow_until)
     sizes = [np.prod(stage.space.size) for stage in found]
-    assert all(6 < b / a < 10 for a, b in zip(sizes, sizes[1:], strict=False))
+    assert all(6 < b / a < 10 for a, b in pairwise(sizes))
     begins = [stage.begin for stage in found]
     assert begins == sorted(set(begins))
     assert len(stages(VoxelsConfig(), replace(space, size=(20, 20, 20)))) == 1
