@@ -57,6 +57,13 @@ METHODS = {
         counts="voxels",
         points=False,
     ),
+    "mip-voxels": Method(
+        "Anti-aliased radiance field on a pyramid of voxel grids, after Mip-VoG",
+        "scenerep.voxel_training.config:MipVoxelsConfig",
+        "scenerep.voxel_training.mip:train",
+        counts="voxels",
+        points=False,
+    ),
 }
 
 COMPRESSORS = {

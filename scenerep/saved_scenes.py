@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from scenerep.scenes import Gaussians, Scene, Voxels
+from scenerep.scenes import Gaussians, MipVoxels, Scene, Voxels
 
-SPLATS, VOXELS = "splats", "voxels"
+SPLATS, VOXELS, MIP_VOXELS = "splats", "voxels", "mip-voxels"
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """arrays: Those that the scene needs. build: (arrays, state, metadata) -> Scene."""
+    """arrays: From the state to the names of those that the scene needs. build: (arrays, state, metadata) -> Scene."""
 
-    arrays: tuple[str, ...]
+    arrays: Callable[[dict[str, Any]], tuple[str, ...]]
     build: Callable[[dict[str, np.ndarray], dict[str, Any], dict[str, Any]], Scene]
 
 
@@ -27,11 +27,11 @@ def _gaussians(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: d
 
 def _voxels(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: dict[str, Any]) -> Voxels:
     grid = state["grid"]
-    kept = arrays["kept"].astype(bool)
+    kept = arrays["kept0"].astype(bool)
     return Voxels(
         size=tuple(grid["size"]),
-        index=arrays["index"][kept],
-        values=arrays["values"][kept],
+        index=arrays["index0"][kept],
+        values=arrays["values0"][kept],
         box=np.array(grid["box"]),
         contracted=bool(grid["contracted"]),
         step=float(grid["step"]),
@@ -39,15 +39,38 @@ def _voxels(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: dict
     )
 
 
+def _level_arrays(count: int) -> tuple[str, ...]:
+    return tuple(f"{name}{k}" for k in range(count) for name in ("index", "values", "kept"))
+
+
+def _mip_voxels(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: dict[str, Any]) -> MipVoxels:
+    grid = state["grid"]
+    kept = [arrays[f"kept{k}"].astype(bool) for k in range(grid["levels"])]
+    return MipVoxels(
+        size=tuple(grid["size"]),
+        indices=tuple(arrays[f"index{k}"][some] for k, some in enumerate(kept)),
+        values=tuple(arrays[f"values{k}"][some] for k, some in enumerate(kept)),
+        network={name: arrays[f"mlp_{name}"] for name in _NETWORK},
+        box=np.array(grid["box"]),
+        contracted=bool(grid["contracted"]),
+        step=float(grid["step"]),
+        metadata=metadata,
+    )
+
+
+_NETWORK = ("w1", "b1", "w2", "b2", "w3", "b3")
 _KINDS = {
-    SPLATS: _Kind(("means", "log_scales", "quats", "opacity_logits", "sh"), _gaussians),
-    VOXELS: _Kind(("index", "values", "kept"), _voxels),
+    SPLATS: _Kind(lambda state: ("means", "log_scales", "quats", "opacity_logits", "sh"), _gaussians),
+    VOXELS: _Kind(lambda state: _level_arrays(1), _voxels),
+    MIP_VOXELS: _Kind(
+        lambda state: (*_level_arrays(state["grid"]["levels"]), *(f"mlp_{name}" for name in _NETWORK)), _mip_voxels
+    ),
 }
 
 
 def arrays_of(state: dict[str, Any]) -> tuple[str, ...]:
     """Names of the arrays that the scene of a checkpoint with this state is made of."""
-    return _KINDS[state.get("kind", SPLATS)].arrays
+    return _KINDS[state.get("kind", SPLATS)].arrays(state)
 
 
 def saved_scene(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: dict[str, Any]) -> Scene:

@@ -116,4 +116,54 @@ class Voxels:
         return {"index": self.index, "values": self.values}
 
 
-Scene = Gaussians | Voxels
+@dataclass(frozen=True)
+class MipVoxels:
+    """A radiance field on a pyramid of grids, shaded pixel by pixel; voxels/mip_grid.py says what it means.
+
+    size: (nx, ny, nz) vertices of level 0; level k has ((n - 1) / 2^k) + 1.
+    indices: For each level, as Voxels.index.
+    values: For each level float32 [n, 8]: raw density, three raw diffuse colours, four raw features.
+    network: The weights of the shading network by name (voxels/shading.py), float32.
+    box, contracted, step: As of Voxels.
+    """
+
+    size: tuple[int, int, int]
+    indices: tuple[np.ndarray, ...]
+    values: tuple[np.ndarray, ...]
+    network: dict[str, np.ndarray]
+    box: np.ndarray
+    contracted: bool = False
+    step: float = 0.5
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    noun: ClassVar[str] = "voxels"
+
+    def __post_init__(self) -> None:
+        if not self.indices or len(self.indices) != len(self.values):
+            raise SceneRepError(f"MipVoxels has {len(self.indices)} index arrays and {len(self.values)} of values")
+        if any((n - 1) % (1 << (len(self.indices) - 1)) for n in self.size):
+            raise SceneRepError(f"MipVoxels.size {self.size} cannot be halved {len(self.indices) - 1} times")
+        for k, (index, values) in enumerate(zip(self.indices, self.values, strict=True)):
+            if values.shape != (len(index), 8):
+                raise SceneRepError(f"MipVoxels.values {k} has shape {values.shape}, expected ({len(index)}, 8)")
+            count = np.prod([((n - 1) >> k) + 1 for n in self.size], dtype=np.int64)
+            if len(index) and (index[0] < 0 or index[-1] >= count or (np.diff(index) <= 0).any()):
+                raise SceneRepError(f"MipVoxels.indices of level {k} is not ascending within the grid")
+        object.__setattr__(self, "box", np.ascontiguousarray(self.box, np.float64))
+
+    def __len__(self) -> int:
+        return sum(len(index) for index in self.indices)
+
+    @property
+    def sh_degree(self) -> int:
+        """No SH: a network shades."""
+        return 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The named arrays, in a fixed order."""
+        levels = enumerate(zip(self.indices, self.values, strict=True))
+        arrays = {f"{name}{k}": a for k, pair in levels for name, a in zip(("index", "values"), pair, strict=True)}
+        return arrays | {f"mlp_{name}": w for name, w in self.network.items()}
+
+
+Scene = Gaussians | Voxels | MipVoxels

@@ -23,13 +23,14 @@ from scenerep.scenes import Gaussians, Scene
 
 if TYPE_CHECKING:
     from scenerep.voxels.grid import Grid
+    from scenerep.voxels.mip_grid import MipGrid
 
 _ITERATIONS = 4
 _STEP_PX = 0.25  # of the finite differences: enough to rise above rounding, little enough to be a derivative
 
 
 def fitted_render(
-    scene: Scene | Grid,
+    scene: Scene | Grid | MipGrid,
     camera: Camera,
     truth: np.ndarray,
     valid: np.ndarray | None,
@@ -92,7 +93,7 @@ def _recoloured(image: np.ndarray, truth: np.ndarray, used: slice | np.ndarray) 
     return (image @ colours[:3] + colours[3]).clip(0.0, 1.0).astype(np.float32)
 
 
-def _distance(scene: Scene | Grid, camera: Camera) -> float:
+def _distance(scene: Scene | Grid | MipGrid, camera: Camera) -> float:
     """Median depth of what is in front of the camera."""
     if isinstance(scene, Gaussians):
         depth = scene.means @ camera.camera_from_world[2, :3] + camera.camera_from_world[2, 3]

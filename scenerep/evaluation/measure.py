@@ -30,6 +30,7 @@ from scenerep.scenes import Scene
 
 if TYPE_CHECKING:
     from scenerep.voxels.grid import Grid
+    from scenerep.voxels.mip_grid import MipGrid
 
 Progress = Callable[[str, int, int], None]
 
@@ -78,7 +79,7 @@ class Evaluation:
 
 
 def evaluate(
-    scene: Scene | Grid,
+    scene: Scene | Grid | MipGrid,
     capture: Capture,
     views: Sequence[int] | None = None,
     progress: Progress | None = None,

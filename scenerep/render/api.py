@@ -22,6 +22,7 @@ from scenerep.scenes import Gaussians, Scene
 
 if TYPE_CHECKING:
     from scenerep.voxels.grid import Grid
+    from scenerep.voxels.mip_grid import MipGrid
 
 
 def rasterize(
@@ -92,7 +93,7 @@ def rasterize(
 
 
 def render(
-    scene: Scene | Grid,
+    scene: Scene | Grid | MipGrid,
     camera: Camera,
     *,
     background: tuple[float, float, float] = (0.0, 0.0, 0.0),

@@ -16,12 +16,16 @@ _EXCHANGE_SHARE = 0.2
 
 @dataclass(frozen=True)
 class RayBatch:
-    """origins, directions (unit), targets, background: float32 [n, 3]; targets in [0, 1], over the background."""
+    """origins, directions (unit), targets, background: float32 [n, 3]; targets in [0, 1], over the background.
+
+    radii: float32 [n], half a pixel's width at distance 1.
+    """
 
     origins: np.ndarray
     directions: np.ndarray
     targets: np.ndarray
     background: np.ndarray
+    radii: np.ndarray
 
 
 class RaySource:
@@ -88,7 +92,8 @@ class RaySource:
         if values.shape[1] == 4:
             alpha = values[:, 3:].astype(np.float32) / 255.0
             targets = targets * alpha + (1.0 - alpha) * behind
-        return RayBatch(self._centres[picture], directions.astype(np.float32), targets, behind)
+        radii = (0.5 / lens[:, 0]).astype(np.float32)
+        return RayBatch(self._centres[picture], directions.astype(np.float32), targets, behind, radii)
 
     def _squares(self, at: np.ndarray, picture: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
         """(places, pictures) of the squares of pixels at these lower corners, moved in from the far edges."""
@@ -147,3 +152,30 @@ def _with_alpha(pixels: np.ndarray, channels: int) -> np.ndarray:
     if pixels.shape[1] == channels:
         return pixels
     return np.concatenate([pixels, np.full((len(pixels), 1), 255, np.uint8)], axis=1)
+
+
+class MultiscaleRays:
+    """Rays of the pictures at 1, 1/2, 1/4, ... of their size, reduced by averaging: mip-NeRF's multiscale training.
+
+    Args:
+        shares: Of a batch's rays, for each scale.
+    """
+
+    def __init__(
+        self, capture: Capture, background: np.ndarray | None, rng: np.random.Generator, shares: tuple[float, ...]
+    ) -> None:
+        longest = max(max(c.width, c.height) for c in (capture.camera(i) for i in capture.train))
+        pool = _POOL_BYTES // 2
+        self._shares = shares
+        self._sources = [
+            RaySource(capture if k == 0 else capture.resized(max(1, longest >> k)), background, rng, pool)
+            for k in range(len(shares))
+        ]
+
+    def draw(self, count: int, side: int = 1) -> RayBatch:
+        """A batch of about `count` rays; see RaySource.draw."""
+        parts = [
+            source.draw(max(side**2, round(count * share)), side)
+            for source, share in zip(self._sources, self._shares, strict=True)
+        ]
+        return RayBatch(*(np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])))

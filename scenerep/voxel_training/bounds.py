@@ -17,19 +17,23 @@ _SEEN = 0.6  # of the views that see the best seen cell: what few see is not wha
 _MARGIN = 1.5  # carved cells around the object
 
 
-def find_space(capture: Capture, resolution: int, *, bounded: bool) -> Space:
+def find_space(capture: Capture, resolution: int, *, bounded: bool, multiple: int = 1) -> Space:
     """The grid's place in the world.
 
     Args:
         resolution: Voxels along the side of a cube of the grid's volume.
         bounded: A box around the object (from silhouettes where there are any); otherwise a box of what the cameras
             look at, with the surroundings contracted around it.
+        multiple: Of which the number of cells along each side is one; the box grows for it.
     """
     box = _object_box(capture) if bounded else _inner_box(capture)
     sides = box[1] - box[0]
     voxel = np.prod(sides) ** (1 / 3) / resolution
-    size = tuple(int(n) for n in np.maximum(2, np.ceil(sides / voxel).astype(int) + 1))
-    return Space(size, box, contracted=not bounded)  # type: ignore[arg-type]
+    cells = np.maximum(1, np.ceil(sides / voxel / multiple).astype(int)) * multiple
+    middle = box.mean(axis=0)
+    box = np.stack([middle - cells * voxel / 2, middle + cells * voxel / 2])
+    nx, ny, nz = (int(n) + 1 for n in cells)
+    return Space((nx, ny, nz), box, contracted=not bounded)
 
 
 def silhouette(capture: Capture, view: int) -> np.ndarray | None:

@@ -76,3 +76,15 @@ class VoxelsConfig:
         if minutes is None or self.minutes is None:
             return preset
         return min(preset, max(96, round(160 * minutes**0.2)))
+
+
+@dataclass(frozen=True)
+class MipVoxelsConfig(VoxelsConfig):
+    """Train an anti-aliased radiance field on a pyramid of voxel grids from a capture (after Mip-VoG)."""
+
+    levels: int = 4
+    """Levels of the pyramid, each half as fine as the one before."""
+    scales: int = 4
+    """Train on the pictures at 1, 1/2, 1/4, ... of their size: how many of these."""
+    network_rate: float = 2e-3
+    """Learning rate of the network that adds what changes with the view."""

@@ -11,7 +11,7 @@ from scenerep.errors import DataError
 from scenerep.geometry.cameras import Camera
 from scenerep.geometry.rays import camera_rays, ray_lengths
 from scenerep.render import render
-from scenerep.scenes import Voxels
+from scenerep.scenes import MipVoxels, Voxels
 
 _SIDE = 320  # pixels of the longer side of the renders that points are taken from
 _OPAQUE = 0.8
@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def surface_points(
-    scene: Voxels, cameras: Sequence[Camera], count: int, seed: int = 0, progress: Progress | None = None
+    scene: Voxels | MipVoxels, cameras: Sequence[Camera], count: int, seed: int = 0, progress: Progress | None = None
 ) -> Points:
     """Points where the field is first opaque, as its cameras see it, in its own colours.
 

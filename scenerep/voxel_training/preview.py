@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scenerep.scenes import Gaussians, Voxels
+from scenerep.scenes import Gaussians, MipVoxels, Voxels
 from scenerep.voxels.space import base_colours, opacities, space_of, vertex_positions
 
 _SH_C0 = 0.28209479177387814
@@ -13,7 +13,7 @@ _MOST = 200_000
 _LEAST_OPACITY = 0.05
 
 
-def voxels_as_splats(scene: Voxels, most: int = _MOST) -> Gaussians:
+def voxels_as_splats(scene: Voxels | MipVoxels, most: int = _MOST) -> Gaussians:
     """One round Gaussian for each vertex that is not nearly transparent, in its mean colour.
 
     Args:

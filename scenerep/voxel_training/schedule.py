@@ -27,12 +27,17 @@ class Stage:
 def stages(config: VoxelsConfig, space: Space) -> list[Stage]:
     """From the coarsest grid to `space`, each twice as fine; the time of a stage is twice that of the one before."""
     size = np.array(space.size)
-    halvings = int(np.clip(np.floor(np.log2(np.prod(size - 1.0) ** (1 / 3) / _COARSEST)), 0, 4))
+    halvings = halvings_of(np.prod(size - 1.0) ** (1 / 3))
     ends = np.cumsum(2.0 ** np.arange(halvings))
     begins = [0.0, *(config.grow_until * ends / ends[-1])] if halvings else [0.0]
     sizes = [np.maximum(2, np.round((size - 1) / 2.0 ** (halvings - k)).astype(int) + 1) for k in range(halvings)]
     grown = [replace(space, size=tuple(int(n) for n in s)) for s in sizes]
     return [Stage(float(begin), at) for begin, at in zip(begins, [*grown, space], strict=True)]
+
+
+def halvings_of(resolution: float) -> int:
+    """How often a grid of so many voxels a side is halved for the first stage."""
+    return int(np.clip(np.floor(np.log2(resolution / _COARSEST)), 0, 4))
 
 
 def rates_at(config: VoxelsConfig, progress: float) -> Rates:

@@ -15,12 +15,12 @@ from scenerep.evaluation import evaluate
 from scenerep.events import Densified, Evaluated, Event, Saved, Step
 from scenerep.runs import Run
 from scenerep.saved_scenes import VOXELS
-from scenerep.scenes import Voxels
-from scenerep.voxel_training.batches import RaySource
+from scenerep.scenes import MipVoxels, Voxels
+from scenerep.voxel_training.batches import RayBatch, RaySource
 from scenerep.voxel_training.bounds import find_space
 from scenerep.voxel_training.config import VoxelsConfig
 from scenerep.voxel_training.schedule import Stage, rates_at, smoothing_at, stages
-from scenerep.voxels.grid import Grid
+from scenerep.voxels.grid import Grid, StepResult
 
 _LOG_EVERY = 50
 _PAUSE_SECONDS = 1.0
@@ -54,11 +54,12 @@ def train(run: Run, capture: Capture, config: VoxelsConfig) -> Iterator[Event]:
         DataError: No training views.
         ConfigError: A budget or count that makes no sense.
     """
-    _check(capture, config)
-    yield from _Training(run, capture, config).events()
+    check(capture, config)
+    yield from VoxelTraining(run, capture, config).events()
 
 
-def _check(capture: Capture, config: VoxelsConfig) -> None:
+def check(capture: Capture, config: VoxelsConfig) -> None:
+    """Raises DataError without training views, ConfigError for numbers that make no sense."""
     if not capture.train:
         raise DataError(f"{capture.root}: no views to train on", "use a larger --test-every")
     positive = {
@@ -77,7 +78,11 @@ def _check(capture: Capture, config: VoxelsConfig) -> None:
         raise ConfigError(f"--resolution is {config.resolution}", "give 16 to 1024 voxels a side")
 
 
-class _Training:
+class VoxelTraining:
+    """One training. What depends on the kind of grid stands in the methods that a subclass overrides."""
+
+    kind = VOXELS
+
     def __init__(self, run: Run, capture: Capture, config: VoxelsConfig) -> None:
         self.run, self.capture, self.config = run, capture, config
         self.rng = np.random.default_rng(run.seed)
@@ -85,10 +90,10 @@ class _Training:
         self.has_alpha = capture.image(capture.train[0]).shape[2] == 4
         self.background = self._background()
         bounded = config.space == "box" or (config.space == "auto" and self.has_alpha)
-        self.space = find_space(capture, config.resolved_resolution(), bounded=bounded)
+        self.space = find_space(capture, config.resolved_resolution(), bounded=bounded, multiple=self._multiple())
         self.stages: list[Stage] = stages(config, self.space)
-        self.grid = self._load_or_start()
-        self.rays = RaySource(capture, self.background, self.rng)
+        self.grid: Any = self._load_or_start()
+        self.rays: Any = self._rays()
         run.snapshot = self._snapshot
         self.started = time.monotonic() - self.at.seconds
         self.saved_at = time.monotonic()
@@ -97,14 +102,34 @@ class _Training:
 
     # --- start
 
-    def _load_or_start(self) -> Grid:
+    def _multiple(self) -> int:
+        """Of which the cells along each side of the grid are one."""
+        return 1
+
+    def _start(self) -> Any:
+        """The grid of the first stage."""
+        return Grid(self.stages[0].space, self.config.sh_degree)
+
+    def _load(self, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
+        """The grid of a checkpoint."""
+        return Grid.from_state(arrays, about)
+
+    def _rays(self) -> Any:
+        """Where batches come from."""
+        return RaySource(self.capture, self.background, self.rng)
+
+    def _learn(self, batch: RayBatch, options: dict[str, Any]) -> StepResult:
+        """One step on a batch."""
+        return self.grid.train_step(batch.origins, batch.directions, batch.targets, **options)
+
+    def _load_or_start(self) -> Any:
         found = self.run.latest_checkpoint()
         if found is None:
-            return Grid(self.stages[0].space, self.config.sh_degree)
+            return self._start()
         self.at = _Position(**found.state["position"])
         self.rng.bit_generator.state = found.state["rng"]
         self.run.rewind(self.at.step)
-        return Grid.from_state(found.arrays, found.state["grid"])
+        return self._load(found.arrays, found.state["grid"])
 
     def _background(self) -> np.ndarray | None:
         """The fixed colour behind the scene; None if it is drawn anew for each ray."""
@@ -152,16 +177,14 @@ class _Training:
             self.count = len(self.grid)
         at.step += 1
         batch = self.rays.draw(config.rays, config.patch)
-        result = self.grid.train_step(
-            batch.origins,
-            batch.directions,
-            batch.targets,
-            background=batch.background,
-            rates=rates_at(config, at.progress),
-            smoothing=smoothing_at(config, _SMOOTH_EVERY) if at.step % _SMOOTH_EVERY == 0 else None,
-            seed=self.run.seed * 1_000_003 + at.step,
-            open_all=at.progress < _REOPEN_UNTIL and at.step % _REOPEN_EVERY == 0,
-        )
+        options = {
+            "background": batch.background,
+            "rates": rates_at(config, at.progress),
+            "smoothing": smoothing_at(config, _SMOOTH_EVERY) if at.step % _SMOOTH_EVERY == 0 else None,
+            "seed": self.run.seed * 1_000_003 + at.step,
+            "open_all": at.progress < _REOPEN_UNTIL and at.step % _REOPEN_EVERY == 0,
+        }
+        result = self._learn(batch, options)
         if not np.isfinite(result.loss):
             raise DataError(
                 f"the loss is {result.loss} at step {at.step}",
@@ -218,13 +241,13 @@ class _Training:
 
     # --- saving
 
-    def _snapshot(self) -> Voxels:
+    def _snapshot(self) -> Voxels | MipVoxels:
         return self.grid.scene()
 
     def _save(self) -> Saved:
         arrays, grid = self.grid.state()
         state: dict[str, Any] = {
-            "kind": VOXELS,
+            "kind": self.kind,
             "grid": grid,
             "position": vars(self.at).copy(),
             "rng": self.rng.bit_generator.state,

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scenerep.errors import ConfigError
-from scenerep.voxels.grid import CHANNELS, LEAST_TRANSMITTANCE, STEP, make_marcher
+from scenerep.voxels.pyramid import CHANNELS, LEAST_TRANSMITTANCE, STEP, make_marcher
 from scenerep.voxels.space import OPTICAL, Space
 
 Occupancy = tuple[np.ndarray, np.ndarray] | None

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scenerep.voxels.grid import NEAR, STEP
+from scenerep.voxels.pyramid import NEAR, STEP
 from scenerep.voxels.space import OPTICAL, SHIFT, Space
 
 _FARTHEST = 1000.0

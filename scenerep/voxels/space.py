@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenerep.errors import SceneRepError
-from scenerep.scenes import Voxels
+from scenerep.scenes import MipVoxels, Voxels
 
 OPTICAL = 64.0
 """Optical length of half a side of the inner box at an activated density of 1. It makes densities independent of the
@@ -86,9 +86,14 @@ class Space:
         return self.voxel * (np.maximum(n, 1.0) ** 2 if self.contracted else np.ones_like(n))
 
 
-def space_of(scene: Voxels) -> Space:
+def space_of(scene: Voxels | MipVoxels) -> Space:
     """Where a scene's grid lies."""
     return Space(scene.size, scene.box, scene.contracted)
+
+
+def finest(scene: Voxels | MipVoxels) -> tuple[np.ndarray, np.ndarray]:
+    """(index [n], values [n, c]) of a scene's finest level."""
+    return (scene.index, scene.values) if isinstance(scene, Voxels) else (scene.indices[0], scene.values[0])
 
 
 def activated(raw: np.ndarray) -> np.ndarray:
@@ -97,12 +102,12 @@ def activated(raw: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(x, 0)) + np.maximum(x, 0)
 
 
-def opacities(scene: Voxels) -> np.ndarray:
-    """float32 [n]: how much a voxel's length of each vertex's density hides."""
-    return 1.0 - np.exp(-activated(scene.values[:, 0]) * OPTICAL * space_of(scene).inner_voxel)
+def opacities(scene: Voxels | MipVoxels) -> np.ndarray:
+    """float32 [n]: how much a voxel's length of each vertex's density hides, in the finest level."""
+    return 1.0 - np.exp(-activated(finest(scene)[1][:, 0]) * OPTICAL * space_of(scene).inner_voxel)
 
 
-def opaque(scene: Voxels) -> np.ndarray:
+def opaque(scene: Voxels | MipVoxels) -> np.ndarray:
     """bool [n]: the vertices inside the inner box that hide what is behind them; all opaque ones if there are none."""
     found = opacities(scene) > _OPAQUE
     space = space_of(scene)
@@ -110,14 +115,15 @@ def opaque(scene: Voxels) -> np.ndarray:
     return found & inside if (found & inside).any() else found
 
 
-def base_colours(scene: Voxels) -> np.ndarray:
-    """float32 [n, 3] in [0, 1]: colours without what changes with the view."""
-    return 1.0 / (1.0 + np.exp(-_SH_C0 * scene.values[:, 1:4]))
+def base_colours(scene: Voxels | MipVoxels) -> np.ndarray:
+    """float32 [n, 3] in [0, 1]: colours without what changes with the view, in the finest level."""
+    scale = _SH_C0 if isinstance(scene, Voxels) else 1.0
+    return 1.0 / (1.0 + np.exp(-scale * finest(scene)[1][:, 1:4]))
 
 
-def vertex_positions(scene: Voxels) -> np.ndarray:
-    """float64 [n, 3]: the kept vertices in the world."""
+def vertex_positions(scene: Voxels | MipVoxels) -> np.ndarray:
+    """float64 [n, 3]: the kept vertices of the finest level in the world."""
     nx, ny, _ = scene.size
-    layer, rest = np.divmod(scene.index, nx * ny)
+    layer, rest = np.divmod(finest(scene)[0], nx * ny)
     row, column = np.divmod(rest, nx)
     return space_of(scene).to_world(np.stack([column, row, layer], axis=1))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scenerep.errors import ConfigError
-from scenerep.voxels.grid import CHANNELS, Grid, Rates, Smoothing
+from scenerep.voxels.grid import Grid, Rates, Smoothing
+from scenerep.voxels.pyramid import CHANNELS
 from scenerep.voxels.space import SHIFT, Space
 
 BOX = np.array([[-1.0] * 3, [1.0] * 3])

@@ -10,7 +10,7 @@ from scenerep import native
 from scenerep.errors import ConfigError
 from scenerep.voxels import reference
 from scenerep.voxels.autograd import composite, march_grid, sample_rays
-from scenerep.voxels.grid import CHANNELS
+from scenerep.voxels.pyramid import CHANNELS
 from scenerep.voxels.space import Space
 
 SIZE = (7, 6, 9)
