@@ -18,9 +18,10 @@ from scenerep.evaluation import evaluate
 from scenerep.events import Densified, Evaluated, Step
 from scenerep.render import render
 from scenerep.runs import Run
-from scenerep.scenes import Gaussians, Voxels
+from scenerep.scenes import Gaussians, MipVoxels, Voxels
 from scenerep.voxel_training.config import VoxelsConfig
 from scenerep.voxel_training.distill import surface_points
+from scenerep.voxel_training.mip import scale_shares
 from scenerep.voxel_training.preview import voxels_as_splats
 from scenerep.voxel_training.train import train
 
@@ -167,3 +168,26 @@ def test_the_preview_looks_like_the_field(run_dir: Path, photographed: Capture) 
     field = render(scene, camera, background=(1, 1, 1)).rgb
     splats = render(voxels_as_splats(scene), camera, background=(1, 1, 1)).rgb
     assert np.mean((field - splats) ** 2) < 0.02 < np.mean((field - 1) ** 2)
+
+
+def test_mip_voxels_end_to_end(object_dir: Path, tmp_path: Path, run_json: Json, capsys) -> None:
+    out = tmp_path / "mip"
+    common = ["--data", str(object_dir), "--test-every", "4", "--resolution", "48", "--rays", "512", "--levels", "3"]
+    found = run_json("train", "mip-voxels", *common, "--scales", "3", "--steps", "250", "--out", str(out))
+    assert found["psnr"] > 18
+    assert run_json("eval", str(out), "--max-side", "12")["psnr"] > 18  # at a quarter of the size
+    scene = Run.open(out).scene()
+    assert isinstance(scene, MipVoxels)
+    assert len(scene.indices) == 3
+    assert run_json("resume", str(out), "--steps", "260")["step"] == 260
+    run_json("render", str(out), "--view", "0", "--out", str(tmp_path / "x.png"))
+    assert main(["train", "mip-voxels", *common, "--scales", "9", "--steps", "2", "--out", str(tmp_path / "no")]) == 1
+    assert "--scales" in capsys.readouterr().err
+
+
+def test_shares_of_the_scales() -> None:
+    for scales in (1, 2, 4):
+        shares = scale_shares(scales)
+        assert len(shares) == scales
+        assert sum(shares) == pytest.approx(1)
+        assert min(shares) > 0.05
