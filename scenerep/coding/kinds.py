@@ -19,17 +19,17 @@ from scenerep.coding.container import KIND_SPLATS, read_head
 from scenerep.coding.quantised import dequantise
 from scenerep.coding.scene_codec import bits_of_file, decode
 from scenerep.errors import FormatError
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, Scene
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A file as plain Gaussians.
+    """A file as a plain scene.
 
     digest: SHA-256 of the decoded integers, the same on every machine.
     """
 
-    scene: Gaussians
+    scene: Scene
     digest: str
     layer_count: int = 1
     decoded_layers: int = 1
@@ -44,11 +44,14 @@ class Kind:
 
 
 KIND_CODEBOOKS = 2
+KIND_VOXELS, KIND_MIP_VOXELS = 4, 5
 
 KINDS = {
     KIND_SPLATS: Kind("splats", ""),
     KIND_CODEBOOKS: Kind("codebooks", "scenerep.coding.codebook_splats:decode_codebooks"),
     3: Kind("anchors", "scenerep.coding.anchored:decode"),
+    KIND_VOXELS: Kind("voxels", "scenerep.coding.voxels:decode_voxels"),
+    KIND_MIP_VOXELS: Kind("mip-voxels", "scenerep.coding.voxels:decode_mip_voxels"),
 }
 
 
@@ -75,7 +78,10 @@ def decode_file(
     decoded = run(content)
     if len(decoded.scene) != content.count or decoded.scene.sh_degree != content.sh_degree:
         found = f"{len(decoded.scene)} of degree {decoded.scene.sh_degree}"
-        raise FormatError(file, f"{content.count} Gaussians of SH degree {content.sh_degree}", found, 20)
+        expected = f"{content.count} {decoded.scene.noun} of SH degree {content.sh_degree}"
+        raise FormatError(file, expected, found, 20)
+    if not isinstance(decoded.scene, Gaussians):
+        return decoded
     scene = dataclasses.replace(decoded.scene, antialiased=content.antialiased, metadata=content.metadata)
     if sh_degree is not None and sh_degree < content.sh_degree:
         kept = np.arange(scene.sh.shape[1]) < (sh_degree + 1) ** 2

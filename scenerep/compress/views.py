@@ -13,7 +13,7 @@ from scenerep.geometry.cameras import Camera
 from scenerep.geometry.layout import level_look_at
 from scenerep.metrics import psnr
 from scenerep.render import render
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, Scene
 from scenerep.splats.targets import Target, Targets
 
 
@@ -42,7 +42,7 @@ class Views:
         return cls(Targets(capture, np.array(background, np.float32)), numbers, background, True)
 
     @classmethod
-    def of_renders(cls, scene: Gaussians, cameras: Sequence[Camera], background: Rgb = (0.0, 0.0, 0.0)) -> Views:
+    def of_renders(cls, scene: Scene, cameras: Sequence[Camera], background: Rgb = (0.0, 0.0, 0.0)) -> Views:
         """Pictures that the scene itself gives."""
         targets = [Target(c, to_uint8(render(scene, c, background=background).rgb), None, None) for c in cameras]
         return cls(targets, range(len(cameras)), background, False)
@@ -61,7 +61,7 @@ class Views:
         """Numbers of at most `count` pictures, evenly spread."""
         return np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist()
 
-    def psnr(self, scene: Gaussians, numbers: Sequence[int] | None = None) -> float:
+    def psnr(self, scene: Scene, numbers: Sequence[int] | None = None) -> float:
         """Mean PSNR [dB] of a scene over the pictures (all by default), renders clipped to [0, 1]."""
         r, g, b = self.background.tolist()
         found = []

@@ -11,12 +11,12 @@ from scenerep.coding.container import is_srz
 from scenerep.errors import DataError, FormatError
 from scenerep.formats import FORMATS, format_of_name
 from scenerep.io.files import write_bytes
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, Scene
 
 _META = "meta.json"
 
 
-def read_scene(path: str | Path) -> Gaussians:
+def read_scene(path: str | Path) -> Scene:
     """A scene from a file of any known format, or from a folder that holds a SOG, recognised by its content.
 
     `metadata["format"]` of the result names the format.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scenerep.coding import Quantiser, decode_file, encode, focus_of, grid_for, quantise
 from scenerep.coding.container import is_srz
 from scenerep.coding.quantiser import MAX_DEPTH, contract
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, Scene
 
 __all__ = ["SrzOptions", "is_srz", "read", "write"]
 
@@ -25,7 +25,7 @@ class SrzOptions:
     """Write rotations and scales in canonical form; see scenerep/coding/canonical.py."""
 
 
-def read(data: bytes, file: str = "<srz>") -> Gaussians:
+def read(data: bytes, file: str = "<srz>") -> Scene:
     """The scene in an `.srz` file of any kind. If the file was cut off, its complete layers.
 
     Raises:
