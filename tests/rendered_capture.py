@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scenerep.captures import Capture, View
+from scenerep.captures import Capture, Points, View
 from scenerep.captures.disk import write_capture
 from scenerep.evaluation import to_uint8
 from scenerep.geometry.cameras import Camera
@@ -61,3 +61,11 @@ def photograph_scene(folder: Path, scene: Gaussians, cameras: list[Camera], *, a
     from scenerep.data_tools.open import open_capture
 
     return open_capture(folder)
+
+
+def points_about(scene: Gaussians) -> Points:
+    """Four points about each Gaussian, in its colour."""
+    rng = np.random.default_rng(5)
+    xyz = scene.means[:, None] + rng.normal(size=(len(scene), 4, 3)) * np.exp(scene.log_scales)[:, None] * 0.7
+    rgb = np.clip(0.5 + 0.28209479177387814 * scene.sh[:, 0], 0, 1) * 255
+    return Points(xyz.reshape(-1, 3).astype(np.float32), np.repeat(np.round(rgb).astype(np.uint8), 4, axis=0))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from rendered_capture import photograph_scene, ring, small_scene
+from rendered_capture import photograph_scene, points_about, ring, small_scene
 
-from scenerep.captures import Capture, Points
+from scenerep.captures import Capture
 from scenerep.render import render
 from scenerep.scenes import Gaussians
 
@@ -30,20 +30,12 @@ def tiny_dir(known_scene: Gaussians, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def _points(scene: Gaussians) -> Points:
-    """Four points about each Gaussian, in its colour."""
-    rng = np.random.default_rng(5)
-    xyz = scene.means[:, None] + rng.normal(size=(len(scene), 4, 3)) * np.exp(scene.log_scales)[:, None] * 0.7
-    rgb = np.clip(0.5 + _SH0 * scene.sh[:, 0], 0, 1) * 255
-    return Points(xyz.reshape(-1, 3).astype(np.float32), np.repeat(np.round(rgb).astype(np.uint8), 4, axis=0))
-
-
 @pytest.fixture
 def tiny(tiny_dir: Path, known_scene: Gaussians) -> Capture:
     """12 views of 48 x 32 pixels around 40 blobs, black behind; every 4th is held out; 160 points."""
     from scenerep.data_tools import open_capture
 
-    return open_capture(tiny_dir, test_every=4).with_points(_points(known_scene))
+    return open_capture(tiny_dir, test_every=4).with_points(points_about(known_scene))
 
 
 @pytest.fixture(scope="session")

@@ -34,11 +34,11 @@ def test_three_steps(tiny, tmp_path):
 @pytest.fixture(scope="module")
 def whole(tiny_dir: Path, known_scene, tmp_path_factory) -> tuple[list[Event], Path]:
     """The events of a training that improves, and its folder."""
-    from conftest import _points
+    from rendered_capture import points_about
 
     from scenerep.data_tools import open_capture
 
-    capture = open_capture(tiny_dir, test_every=4).with_points(_points(known_scene))
+    capture = open_capture(tiny_dir, test_every=4).with_points(points_about(known_scene))
     folder = tmp_path_factory.mktemp("whole") / "run"
     config = small(steps=300)
     run = new_run(folder, capture, config)
@@ -119,7 +119,7 @@ def test_never_above_the_budget(strategy, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("budget", [1, 2, 50])
-def test_budgets_below_the_points(budget, tiny, tmp_path):
+def test_budgets_below_thepoints_about(budget, tiny, tmp_path):
     config = small(max_gaussians=budget, steps=120)
     counts = [e.count for e in _events(tmp_path / "run", tiny, config) if isinstance(e, Step)]
     assert counts[0] == budget
