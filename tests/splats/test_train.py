@@ -119,7 +119,7 @@ def test_never_above_the_budget(strategy, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("budget", [1, 2, 50])
-def test_budgets_below_thepoints_about(budget, tiny, tmp_path):
+def test_budgets_below_the_points(budget, tiny, tmp_path):
     config = small(max_gaussians=budget, steps=120)
     counts = [e.count for e in _events(tmp_path / "run", tiny, config) if isinstance(e, Step)]
     assert counts[0] == budget
