@@ -71,6 +71,10 @@ def compress(method: str, options: CompressOptions, config: Any) -> int:
     opened = open_source(options.source)
     require_content(opened)
     started = time.monotonic()
+    if opened.scene.noun == "voxels":
+        from scenerep.cli.compress_field import compress_field
+
+        return compress_field(method, options, opened, goal_of(options), started)
     job = _job(options, opened)
     job.open_folder(_identity(method, options, config))
     if job.saved() is not None:
@@ -118,7 +122,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
     return Job(
         scene,
         views,
-        _goal(options),
+        goal_of(options),
         held_out,
         seconds=60 * options.minutes,
         steps=options.steps,
@@ -128,7 +132,7 @@ def _job(options: CompressOptions, opened: Source) -> Job:
     )
 
 
-def _goal(options: CompressOptions) -> Any:
+def goal_of(options: CompressOptions) -> Any:
     from scenerep.compress import Goal
 
     if not options.minutes > 0 or (options.steps is not None and options.steps < 1):

@@ -23,7 +23,7 @@ def decompress_command(
 
     Args:
         source: The .srz file. If it was cut off, its complete layers are decoded.
-        out: The file to write; its ending names the format.
+        out: The file to write; its ending names the format. Voxel fields are written as arrays to .npz.
         max_layer: Leave out the layers above this one (0 is the coarsest).
         sh_degree: Leave out the SH bands above this one.
         overwrite: Replace the file if it exists.
@@ -31,7 +31,9 @@ def decompress_command(
     """
     from scenerep.coding import decode_file
     from scenerep.io import write_scene
+    from scenerep.io.field_arrays import write_field
     from scenerep.io.files import refuse_existing
+    from scenerep.scenes import Gaussians
 
     refuse_existing(out, overwrite)
     try:
@@ -39,7 +41,10 @@ def decompress_command(
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror or error}", "name an .srz file") from error
     found = decode_file(data, max_layer=max_layer, sh_degree=sh_degree, file=str(source))
-    write_scene(found.scene, out, overwrite=overwrite)
+    if isinstance(found.scene, Gaussians):
+        write_scene(found.scene, out, overwrite=overwrite)
+    else:
+        write_field(found.scene, out, overwrite=overwrite)
     result = {
         "file": str(out),
         "bytes": out.stat().st_size,
@@ -54,7 +59,7 @@ def decompress_command(
     print_table([
         ("file", str(out)),
         ("size", f"{format_bytes(result['bytes'])}, from {format_bytes(len(data))}"),
-        ("Gaussians", f"{len(found.scene):,}"),
+        (found.scene.noun, f"{len(found.scene):,}"),
         ("layers", f"{found.decoded_layers} of {found.layer_count}"),
         ("SHA-256 of the integers", found.digest),
     ])  # fmt: skip

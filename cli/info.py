@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from scenerep.cli.common import format_bytes, print_json, print_table
-from scenerep.cli.sources import open_source
+from scenerep.cli.sources import Source, open_source
 from scenerep.errors import DataError
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def _scene_file(path: Path) -> dict[str, Any]:
         **scene.metadata,
         "count": len(scene),
         "sh_degree": scene.sh_degree,
-        "antialiased": scene.antialiased,
+        "antialiased": getattr(scene, "antialiased", None),
         "bytes": size,
         "bytes_per_gaussian": size / len(scene) if len(scene) else None,
-        **_bounds(scene.means),
+        **_bounds(Source(path, scene, None).positions()),
     }
 
 

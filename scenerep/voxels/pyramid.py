@@ -125,7 +125,14 @@ class Pyramid:
         self._marcher: Any = None
 
     def march(
-        self, origins: np.ndarray, directions: np.ndarray, radii: np.ndarray | None, *, seed: int, open_all: bool
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        radii: np.ndarray | None,
+        *,
+        seed: int,
+        open_all: bool,
+        least_weight: float = _LEAST_WEIGHT,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """(features [n, f], alpha [n], samples) of rays, kept for `learn`.
 
@@ -134,14 +141,13 @@ class Pyramid:
             radii: float32 [n], half a pixel's width at distance 1; None: level 0 throughout.
             seed: Of the offset of the first sample of each ray.
             open_all: March through closed cells too, so that they can come back.
+            least_weight: Samples of less are left out of `learn`, unless everything is open.
         """
         features, alpha = np.empty((len(origins), self.features), np.float32), np.empty(len(origins), np.float32)
         cells, blocks = (None, None) if open_all or self.occupancy is None else self.occupancy
-        least = 0.0 if cells is None else _LEAST_WEIGHT
+        least = 0.0 if cells is None else least_weight
         rays = origins, directions, radii, cells, blocks
-        samples = self._bound(train=True).forward(
-            *rays, True, True, seed, LEAST_TRANSMITTANCE, least, features, alpha, None, None
-        )
+        samples = self.bound().forward(*rays, True, True, seed, LEAST_TRANSMITTANCE, least, features, alpha, None, None)
         return features, alpha, samples
 
     def learn(self, d_features: np.ndarray, d_alpha: np.ndarray, rates: np.ndarray, smoothing: np.ndarray) -> int:
@@ -152,7 +158,7 @@ class Pyramid:
             rates, smoothing: float32 [16], by channel: learning rates, and weights of half the squared differences
                 between touched vertices and their six neighbours (total variation).
         """
-        marcher = self._bound(train=True)
+        marcher = self.bound()
         marcher.backward(np.ascontiguousarray(d_features), np.ascontiguousarray(d_alpha))
         self.steps += 1
         return marcher.apply(rates, smoothing, *_BETAS, _EPSILON, self.steps)
@@ -165,7 +171,7 @@ class Pyramid:
         if self._drawn is None or self._drawn[0] != self.steps:
             self._drawn = self.steps, self._cells(margin=0)
         rays = origins, directions, radii, *self._drawn[1]
-        samples = self._bound(train=False).forward(
+        samples = self.bound(train=False).forward(
             *rays, False, False, 0, LEAST_TRANSMITTANCE, 0.0, features, alpha, depth, median
         )
         return Drawn(features, alpha, depth, median, samples)
@@ -241,10 +247,12 @@ class Pyramid:
             cells = np.unpackbits(arrays["cells"], count=len(self.levels[0].values))
             self.occupancy = cells, blocks_of(cells, self.space.size)
 
-    # --- inner parts
+    def cells_to_draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cells and blocks that are not nearly empty, without their neighbours: what `draw` marches through."""
+        return self._cells(margin=0)
 
-    def _bound(self, *, train: bool) -> Any:
-        """The native marcher of these arrays."""
+    def bound(self, *, train: bool = True) -> Any:
+        """The native marcher of these arrays; with `train`, of gradients and moments too."""
         if train and any(level.training is None for level in self.levels):
             for level in self.levels:
                 level.moments()
