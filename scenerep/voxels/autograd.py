@@ -6,6 +6,7 @@ same march around any other field: where the samples are, and what becomes of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,42 +45,93 @@ def march_grid(
 
     Raises: ConfigError for tensors of another type, device or shape.
     """
-    if values.dtype != torch.float32 or values.device.type != "cpu":
-        raise ConfigError("the native march needs float32 values on the CPU", "move them: values.cpu().float()")
-    if values.shape != (int(np.prod(space.size)), CHANNELS):
-        raise ConfigError(f"values have the shape {tuple(values.shape)}, the grid {space.size} needs [nx ny nz, 16]")
-    rgb, alpha, depth = _March.apply(
-        values, space, origins, directions, (sh_degree, step, seed, occupancy, least_transmittance)
-    )
+    options = _Options(3, sh_degree, step, seed, occupancy, least_transmittance)
+    _check([values], space)
+    rgb, alpha, depth = _March.apply(space, origins, directions, None, options, values)
     return rgb, alpha, depth
+
+
+def march_levels(
+    levels: Sequence[Float[Tensor, "vertices 16"]],
+    space: Space,
+    origins: Float[Tensor, "n 3"],
+    directions: Float[Tensor, "n 3"],
+    radii: Float[Tensor, " n"],
+    *,
+    features: int,
+    step: float = STEP,
+    seed: int | None = None,
+    occupancy: Occupancy = None,
+    least_transmittance: float = LEAST_TRANSMITTANCE,
+) -> tuple[Float[Tensor, "n f"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """(sums of features, alpha, depth) of rays through a pyramid; arguments as in `march_grid`.
+
+    Args:
+        levels: The finest first, each with half the cells along every side.
+        radii: Half a pixel's width at distance 1.
+        features: Channels after the density, each through the logistic function.
+    """
+    options = _Options(features, -1, step, seed, occupancy, least_transmittance)
+    _check(levels, space)
+    found, alpha, depth = _March.apply(space, origins, directions, radii, options, *levels)
+    return found, alpha, depth
+
+
+@dataclass(frozen=True)
+class _Options:
+    features: int
+    degree: int
+    step: float
+    seed: int | None
+    occupancy: Occupancy
+    least: float
+
+
+def _check(levels: Sequence[Tensor], space: Space) -> None:
+    for k, values in enumerate(levels):
+        if values.dtype != torch.float32 or values.device.type != "cpu":
+            raise ConfigError("the native march needs float32 values on the CPU", "move them: values.cpu().float()")
+        size = tuple(((n - 1) >> k) + 1 for n in space.size)
+        if values.shape != (int(np.prod(size)), CHANNELS):
+            raise ConfigError(f"values have the shape {tuple(values.shape)}, the grid {size} needs [nx ny nz, 16]")
 
 
 class _March(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, space: Space, origins: Tensor, directions: Tensor, options: tuple) -> tuple:
-        degree, step, seed, occupancy, least = options
-        held = values.detach().contiguous().numpy()
-        gradient = np.zeros(held.shape, np.float32) if values.requires_grad else None
-        levels = [(held, gradient, None, None, None, list(space.size))]
-        marcher = make_marcher(space, step, levels, 3, degree, np.inf)
+    def forward(
+        ctx: Any,
+        space: Space,
+        origins: Tensor,
+        directions: Tensor,
+        radii: Tensor | None,
+        options: _Options,
+        *levels: Any,
+    ) -> tuple:
+        held = [values.detach().contiguous().numpy() for values in levels]
+        record = any(values.requires_grad for values in levels)
+        gradients = [np.zeros(h.shape, np.float32) if record else None for h in held]
+        sizes = [[((n - 1) >> k) + 1 for n in space.size] for k in range(len(levels))]
+        arrays = [(h, g, None, None, None, size) for h, g, size in zip(held, gradients, sizes, strict=True)]
+        marcher = make_marcher(space, options.step, arrays, options.features, options.degree, np.inf)
         n = len(origins)
-        rgb, alpha, depth = np.empty((n, 3), np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-        cells, blocks = occupancy or (None, None)
+        found, alpha = np.empty((n, options.features), np.float32), np.empty(n, np.float32)
+        depth = np.empty(n, np.float32)
+        cells, blocks = options.occupancy or (None, None)
         o, d = (x.detach().cpu().contiguous().float().numpy() for x in (origins, directions))
-        record = gradient is not None
-        jitter = (seed is not None, seed or 0)
-        marcher.forward(o, d, None, cells, blocks, record, *jitter, least, 0.0, rgb, alpha, depth, None)
-        ctx.kept = marcher, held, gradient
-        out = tuple(torch.from_numpy(x) for x in (rgb, alpha, depth))
+        r = None if radii is None else radii.detach().cpu().contiguous().float().numpy()
+        jitter = (options.seed is not None, options.seed or 0)
+        marcher.forward(o, d, r, cells, blocks, record, *jitter, options.least, 0.0, found, alpha, depth, None)
+        ctx.kept = marcher, held, gradients
+        out = tuple(torch.from_numpy(x) for x in (found, alpha, depth))
         ctx.mark_non_differentiable(out[2])
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple:
-        marcher, _, gradient = ctx.kept
+        marcher, _, levels = ctx.kept
         marcher.backward(gradients[0].contiguous().numpy(), gradients[1].contiguous().numpy())
         marcher.accumulate()
-        return torch.from_numpy(gradient), None, None, None, None
+        return (None, None, None, None, None, *(torch.from_numpy(level) for level in levels))
 
 
 @dataclass(frozen=True)
