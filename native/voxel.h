@@ -93,8 +93,8 @@ class VoxelMarcher {
   // d loss / d features [n, features] and d loss / d alpha [n], of the rays of the last recorded `forward`.
   void backward(const float* d_features, const float* d_alpha);
   // Adds the records to the gradients, smooths, takes a step of Adam on what was touched, and clears their gradients.
-  // Returns the number of touched vertices.
-  int64_t apply(const float* rates, const float* smooth, double beta1, double beta2, double eps, int64_t step);
+  // sparsity: weight of the touched vertices' densities in the loss. Returns the number of touched vertices.
+  int64_t apply(const float* rates, const float* smooth, float sparsity, double beta1, double beta2, double eps, int64_t step);
   // Only adds the records to the gradients, which the caller clears (the autograd function).
   void accumulate();
 

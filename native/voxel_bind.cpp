@@ -137,13 +137,13 @@ struct Bound {
     marcher.accumulate();
   }
 
-  int64_t apply(Vector rates, Vector smooth, double beta1, double beta2, double eps, int64_t step) {
+  int64_t apply(Vector rates, Vector smooth, float sparsity, double beta1, double beta2, double eps, int64_t step) {
     need(true);
     if (rates.shape(0) != kVoxelChannels || smooth.shape(0) != kVoxelChannels)
       throw std::invalid_argument("rates, smooth: expected [16]");
     if (step < 1 || step >= int64_t{1} << 24) throw std::invalid_argument("step: expected 1 to 2^24");
     nb::gil_scoped_release release;
-    return marcher.apply(rates.data(), smooth.data(), beta1, beta2, eps, step);
+    return marcher.apply(rates.data(), smooth.data(), sparsity, beta1, beta2, eps, step);
   }
 };
 
@@ -269,7 +269,7 @@ void bind_voxels(nb::module_& m) {
            nb::arg("ends").noconvert(), nb::arg("t").noconvert().none(), "The number of samples; their distances into t.")
       .def("backward", &Bound::backward, nb::arg("d_features").noconvert(), nb::arg("d_alpha").noconvert())
       .def("accumulate", &Bound::accumulate)
-      .def("apply", &Bound::apply, nb::arg("rates").noconvert(), nb::arg("smooth").noconvert(), nb::arg("beta1"),
+      .def("apply", &Bound::apply, nb::arg("rates").noconvert(), nb::arg("smooth").noconvert(), nb::arg("sparsity"), nb::arg("beta1"),
            nb::arg("beta2"), nb::arg("eps"), nb::arg("step"), "Returns the number of touched vertices.");
   m.def("voxel_occupancy", &occupancy, nb::arg("marks").noconvert(), nb::arg("size"), nb::arg("margin"),
         nb::arg("cells").noconvert(), nb::arg("blocks").noconvert());

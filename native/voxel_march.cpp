@@ -415,7 +415,7 @@ void VoxelMarcher::accumulate() {
   });
 }
 
-int64_t VoxelMarcher::apply(const float* rates, const float* smooth, double beta1, double beta2, double eps,
+int64_t VoxelMarcher::apply(const float* rates, const float* smooth, float sparsity, double beta1, double beta2, double eps,
                             int64_t step) {
   const int n = slabs_;
   if (static_cast<int>(touched_.size()) < n) touched_.resize(n);
@@ -484,6 +484,7 @@ int64_t VoxelMarcher::apply(const float* rates, const float* smooth, double beta
         const VoxelLevel& level = levels_[which];
         const int64_t i = vertex * kVoxelChannels;
         level.g[i + kStamp] = 0.0f;
+        if (sparsity != 0.0f) level.g[i] += sparsity * std::exp(std::min(level.p[i] + space_.shift, 0.0f));
         adam_at(adam, {level.p, level.g, level.m, level.v}, i, rate);
         store(level.g + i, f16(0.0f));
         level.g[i + kStamp] = static_cast<float>(step);

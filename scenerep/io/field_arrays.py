@@ -29,4 +29,4 @@ def write_field(scene: Voxels | MipVoxels, path: Path, *, overwrite: bool = True
         "step": np.array(scene.step),
     }
     with replacing(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
-        np.savez(file, **(arrays | scene.arrays()))
+        np.savez(file, **dict[str, Any](arrays | scene.arrays()))

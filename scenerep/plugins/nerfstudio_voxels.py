@@ -124,10 +124,9 @@ class MipVoxelsModel(VoxelsModel):
     def make_parameters(self) -> None:
         sizes = [[((n - 1) >> k) + 1 for n in self.space.size] for k in range(self.config.levels)]
         self.grids = nn.ParameterList([nn.Parameter(torch.zeros(int(np.prod(size)), CHANNELS)) for size in sizes])
-        self.network = nn.Sequential(
-            nn.Linear(INPUTS, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 3)
-        )
-        nn.init.constant_(self.network[-1].bias, -3.0)
+        last = nn.Linear(WIDTH, 3)
+        nn.init.constant_(last.bias, -3.0)
+        self.network = nn.Sequential(nn.Linear(INPUTS, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), last)
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"grid": list(self.grids), "network": list(self.network.parameters())}

@@ -181,6 +181,7 @@ class VoxelTraining:
             "background": batch.background,
             "rates": rates_at(config, at.progress),
             "smoothing": smoothing_at(config, _SMOOTH_EVERY) if at.step % _SMOOTH_EVERY == 0 else None,
+            "sparsity": config.sparsity,
             "seed": self.run.seed * 1_000_003 + at.step,
             "open_all": at.progress < _REOPEN_UNTIL and at.step % _REOPEN_EVERY == 0,
         }

@@ -83,6 +83,7 @@ class Grid:
         background: np.ndarray,
         rates: Rates,
         smoothing: Smoothing | None = None,
+        sparsity: float = 0.0,
         seed: int = 0,
         open_all: bool = False,
     ) -> StepResult:
@@ -93,6 +94,7 @@ class Grid:
             targets: float32 [n, 3] in [0, 1].
             background: float32 [3] or [n, 3], behind everything.
             smoothing: Of what the rays touch.
+            sparsity: Weight of the densities of what the rays touch.
             seed: Of the offset of the first sample of each ray.
             open_all: March through closed cells too, so that they can come back.
         """
@@ -100,7 +102,7 @@ class Grid:
         error = rgb + (1.0 - alpha)[:, None] * background - targets
         slope = error * np.float32(2.0 / (3 * len(origins)))
         d_alpha = -(slope * background).sum(axis=1, dtype=np.float32)
-        touched = self.pyramid.learn(slope, d_alpha, rates.channels(), (smoothing or Smoothing()).channels())
+        touched = self.pyramid.learn(slope, d_alpha, rates.channels(), (smoothing or Smoothing()).channels(), sparsity)
         return StepResult(float(np.mean(error.astype(np.float64) ** 2)), samples, touched)
 
     def update_occupancy(self) -> None:

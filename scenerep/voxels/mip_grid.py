@@ -49,6 +49,7 @@ class MipGrid:
         rates: Rates,
         network_rate: float,
         smoothing: Smoothing | None = None,
+        sparsity: float = 0.0,
         seed: int = 0,
         open_all: bool = False,
     ) -> StepResult:
@@ -64,7 +65,9 @@ class MipGrid:
         slope = error * np.float32(2.0 / (3 * len(origins)))
         d_features, d_alpha, slopes = shade_backward(self.optimiser.weights, shaded, slope)
         d_alpha = d_alpha - (slope * background).sum(axis=1, dtype=np.float32)
-        touched = self.pyramid.learn(d_features, d_alpha, rates.channels(), (smoothing or Smoothing()).channels())
+        touched = self.pyramid.learn(
+            d_features, d_alpha, rates.channels(), (smoothing or Smoothing()).channels(), sparsity
+        )
         self.optimiser.step(slopes, network_rate)
         return StepResult(float(np.mean(error.astype(np.float64) ** 2)), samples, touched)
 

@@ -21,7 +21,7 @@ BLOCK = 8
 STEP = 0.5
 """Distance of samples on a ray, in voxels of level 0."""
 LEAST_TRANSMITTANCE = 1e-3
-NEAR = 0.05  # half sides of the inner box: nothing stands right in front of a camera
+NEAR = 0.15  # half sides of the inner box: nothing stands right in front of a camera
 _DENSE = 5e-3  # opacity of a voxel from which on its cell, and those around it, are marched through
 _TOUCHED, _DENSE_MARK = np.uint8(1), np.uint8(2)  # as in native/voxel.h
 _LEAST_WEIGHT = 2e-4  # samples of less say little, and Adam would make much of it
@@ -150,18 +150,26 @@ class Pyramid:
         samples = self.bound().forward(*rays, True, True, seed, LEAST_TRANSMITTANCE, least, features, alpha, None, None)
         return features, alpha, samples
 
-    def learn(self, d_features: np.ndarray, d_alpha: np.ndarray, rates: np.ndarray, smoothing: np.ndarray) -> int:
+    def learn(
+        self,
+        d_features: np.ndarray,
+        d_alpha: np.ndarray,
+        rates: np.ndarray,
+        smoothing: np.ndarray,
+        sparsity: float = 0.0,
+    ) -> int:
         """One step of Adam on the vertices that the rays of the last `march` touched; returns their number.
 
         Args:
             d_features, d_alpha: Slopes of the loss, float32 [n, f] and [n].
             rates, smoothing: float32 [16], by channel: learning rates, and weights of half the squared differences
                 between touched vertices and their six neighbours (total variation).
+            sparsity: Weight of the activated densities of what was touched: it clears the air of what no ray needs.
         """
         marcher = self.bound()
         marcher.backward(np.ascontiguousarray(d_features), np.ascontiguousarray(d_alpha))
         self.steps += 1
-        return marcher.apply(rates, smoothing, *_BETAS, _EPSILON, self.steps)
+        return marcher.apply(rates, smoothing, sparsity, *_BETAS, _EPSILON, self.steps)
 
     def draw(self, origins: np.ndarray, directions: np.ndarray, radii: np.ndarray | None = None) -> Drawn:
         """Rays through the cells that are not nearly empty; arguments as in `march`."""
