@@ -1,7 +1,7 @@
 """The plain way to train a voxel grid: torch's grid_sample, autograd and Adam. What bench_fields.py compares with.
 
-The same space, channels, activations, sample spacing and picture pool as ours; the grid has its full size from the start, and
-every sample of every ray is shaded.
+The same space, channels, activations and picture pool as ours; the grid has its full size from the start, and every
+sample of every ray is shaded.
 """
 
 from __future__ import annotations
