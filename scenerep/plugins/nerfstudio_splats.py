@@ -10,18 +10,23 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
-from nerfstudio.models import splatfacto
 from nerfstudio.models.splatfacto import SplatfactoModel, SplatfactoModelConfig
 from torch import Tensor, nn
+from torchmetrics.image import lpip
 
+from scenerep.captures import Points
 from scenerep.geometry.cameras import Camera
 from scenerep.plugins.images import image_metrics
 from scenerep.render import rasterize
 from scenerep.render.types import ScreenProbe
+from scenerep.splats.config import InitConfig
+from scenerep.splats.initialise import initial_gaussians
 
-# nerfstudio's cameras look along -z with y up, ours along z with y down.
+_START_OPACITY = 0.1
+# Cameras of nerfstudio look along -z with y up, ours along z with y down.
 _FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
 
 
@@ -39,13 +44,35 @@ class SplatsModel(SplatfactoModel):
     config: SplatsModelConfig
 
     def populate_modules(self) -> None:
-        # Splatfacto makes an LPIPS network, whose weights are downloaded; it is used for one evaluation metric only.
-        used = splatfacto.LearnedPerceptualImagePatchSimilarity
-        splatfacto.LearnedPerceptualImagePatchSimilarity = lambda **_: nn.Identity()
+        # Splatfacto makes an LPIPS network, whose weights are downloaded, for one evaluation metric; and it starts from
+        # points on a CUDA device only.
+        used = lpip.LearnedPerceptualImagePatchSimilarity
+        points, self.seed_points = self.seed_points, None
+        lpip.LearnedPerceptualImagePatchSimilarity = lambda **_: nn.Identity()  # type: ignore[assignment,misc]
         try:
             super().populate_modules()
         finally:
-            splatfacto.LearnedPerceptualImagePatchSimilarity = used
+            lpip.LearnedPerceptualImagePatchSimilarity = used  # type: ignore[misc]
+            self.seed_points = points
+        if points is not None and not self.config.random_init and len(points[0]) > 3:
+            self._start_from(points[0].cpu().numpy(), points[1].cpu().numpy())
+
+    def _start_from(self, xyz: np.ndarray, rgb: np.ndarray) -> None:
+        """Round Gaussians at points [n, 3] in their colours [n, 3] of 0 to 255, as wide as the space between them."""
+        given = Points(xyz, rgb.clip(0, 255).astype(np.uint8))
+        config = InitConfig(points=len(given), opacity=_START_OPACITY, scale=1.0)
+        scene = initial_gaussians(given, config, self.config.sh_degree, 1.0, len(given), np.random.default_rng(0))
+        sh = torch.from_numpy(scene.sh)
+        start = {
+            "means": torch.from_numpy(scene.means),
+            "scales": torch.from_numpy(scene.log_scales),
+            "quats": torch.from_numpy(scene.quats),
+            "features_dc": sh[:, 0].contiguous(),
+            "features_rest": sh[:, 1:].contiguous(),
+            "opacities": torch.from_numpy(scene.opacity_logits)[:, None],
+        }
+        for name, values in start.items():
+            self.gauss_params[name] = nn.Parameter(values)
 
     def get_outputs(self, camera: Cameras) -> dict[str, Any]:
         if not isinstance(camera, Cameras):
@@ -90,6 +117,8 @@ class SplatsModel(SplatfactoModel):
         self.drawn_size = ours.width, ours.height
         depth = drawn.depth
         assert depth is not None
+        if not self.training:
+            background = background.expand(ours.height, ours.width, 3)
         alpha = drawn.alpha[..., None]
         depth = torch.where(alpha > 0, depth[..., None], depth.detach().max())
         return {"rgb": drawn.rgb.clamp(0, 1), "depth": depth, "accumulation": alpha, "background": background}
