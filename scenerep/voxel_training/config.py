@@ -54,7 +54,7 @@ class VoxelsConfig:
     surroundings are contracted into a shell around the box of what the cameras look at."""
     background: Literal["auto", "black", "white", "random"] = "auto"
     """Colour behind the scene. auto: white where the pictures have transparency, black elsewhere."""
-    sparsity: float = 1e-8
+    sparsity: float = 1e-7
     """Weight of the densities in the loss: clears the air of what no ray needs."""
     grow_until: float = 0.3
     """Share of the training at which the grid has its full resolution; it doubles before."""

@@ -191,3 +191,29 @@ def test_shares_of_the_scales() -> None:
         assert len(shares) == scales
         assert sum(shares) == pytest.approx(1)
         assert min(shares) > 0.05
+
+
+def test_compress_and_what_takes_the_file(
+    run_dir: Path, object_dir: Path, tmp_path: Path, run_json: Json, capsys
+) -> None:
+    small, exact = tmp_path / "small.srz", tmp_path / "exact.srz"
+    found = run_json("compress", "rdo", str(run_dir), "--out", str(exact), "--target-loss", "0.2dB")
+    assert found["psnr"] > found["psnr_before"] - 0.3
+    assert found["ratio_to_float32"] > 4
+    assert found["bytes"] == exact.stat().st_size == sum(found["streams"].values())
+    size = exact.stat().st_size // 2
+    assert run_json("compress", "rdo", str(run_dir), "--out", str(small), "--target-size", f"{size}")["bytes"] <= size
+    again = run_json("eval", str(exact), "--data", str(object_dir))
+    assert again["psnr"] == pytest.approx(found["psnr"], abs=0.01)
+    told = run_json("info", str(exact))
+    assert told["representation"] == "voxels"
+    assert told["count"] == found["count"]
+    run_json("render", str(exact), "--data", str(object_dir), "--view", "1", "--out", str(tmp_path / "x.png"))
+    arrays = tmp_path / "x.npz"
+    assert run_json("decompress", str(exact), str(arrays))["count"] == found["count"]
+    with np.load(arrays) as file:
+        assert file["values"].shape == (found["count"], 13)
+    assert main(["decompress", str(exact), str(tmp_path / "x.ply")]) == 1
+    assert ".npz" in capsys.readouterr().err
+    assert main(["compress", "compgs", str(run_dir), "--out", str(tmp_path / "no.srz")]) == 1
+    assert "compress rdo" in capsys.readouterr().err
