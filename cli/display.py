@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from scenerep.cli.common import PLAIN_SECONDS, format_seconds, say
-from scenerep.events import Evaluated, Event, Step, Warned
+from scenerep.events import Evaluated, Event, Scored, Step, Warned
 
 _WINDOW_SECONDS = 5.0  # the rate shown is that of the last few seconds
 
@@ -23,7 +23,7 @@ class TrainingDisplay:
     def __init__(self, noun: str = "Gaussians") -> None:
         self._noun = noun
         self.step: Step | None = None
-        self.evaluated: Evaluated | None = None
+        self.evaluated: Evaluated | Scored | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self._last_line = time.monotonic()
         self._said = "starting"
@@ -54,7 +54,7 @@ class TrainingDisplay:
             self._recent.append((event.seconds, event.step))
             while event.seconds - self._recent[0][0] > _WINDOW_SECONDS:
                 self._recent.popleft()
-        elif isinstance(event, Evaluated):
+        elif isinstance(event, Evaluated | Scored):
             self.evaluated = event
         elif isinstance(event, Warned):
             self._above(f"warning: {event.message}")
@@ -78,7 +78,9 @@ class TrainingDisplay:
             return "starting"
         s = self.step
         parts = [f"step {s.step}", f"{self.rate():.1f} it/s", f"loss {s.loss:.4f}", f"{s.count} {self._noun}"]
-        if self.evaluated is not None:
+        if isinstance(self.evaluated, Scored):
+            parts.append(f"F-score {self.evaluated.f_score:.4f}")
+        elif self.evaluated is not None:
             parts.append(f"PSNR {self.evaluated.psnr:.2f}")
         return "  ".join([*parts, f"{format_seconds(s.seconds_left)} left"])
 

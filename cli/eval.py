@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from scenerep.cli.common import print_json, print_table, say, stage_progress
-from scenerep.cli.sources import Background, open_source, require_content
+from scenerep.cli.fields import is_network, measure
+from scenerep.cli.sources import Background, Source, open_source, require_content
 
 
 def eval_command(
@@ -24,11 +25,12 @@ def eval_command(
 ) -> None:
     """Measure a scene on the photographs that were held out of its training.
 
-    Prints PSNR, SSIM and more, and writes eval.json and contact.png (photograph, render, error) to RUN/eval.
+    Prints PSNR, SSIM and more, and writes eval.json and contact.png (photograph, render, error) to RUN/eval. A network
+    is measured on the picture or mesh that it was trained on: PSNR and SSIM, or F-score and mean distance.
 
     Args:
         source: A run's folder or a PLY file.
-        data: The capture. Default: the one that the run was trained on.
+        data: The capture, or a network's picture or mesh. Default: the one that the run was trained on.
         out: Folder for eval.json and contact.png. Default: RUN/eval; nothing is written for a PLY.
         background: Colour behind the scene and behind transparent pictures. auto: white for pictures with alpha,
             black otherwise.
@@ -42,6 +44,9 @@ def eval_command(
 
     opened = open_source(source)
     require_content(opened)
+    if is_network(opened):
+        _eval_network(opened, data, out, max_side, json)
+        return
     capture = opened.capture(data, max_side)
     with stage_progress() as progress:
         evaluation = evaluate(
@@ -68,6 +73,25 @@ def eval_command(
         print_json(result)
         return
     print_table(_rows(result, opened.scene.noun))
+    if folder is not None:
+        say(f"look at {folder / 'contact.png'}")
+
+
+def _eval_network(opened: Source, data: Path | None, out: Path | None, max_side: int | None, json: bool) -> None:
+    result, picture = measure(opened, data, max_side)
+    folder = out or (opened.run.path / "eval" if opened.run else None)
+    if folder is not None:
+        _write(folder, result, picture)
+    if json:
+        print_json(result)
+        return
+    forms = {"psnr": ("PSNR", "{:.2f} dB"), "ssim": ("SSIM", "{:.4f}"), "f_score": ("F-score at 1 %", "{:.4f}")}
+    forms |= {
+        "distance": ("mean distance", "{:.5f} of half the longest side"),
+        "minutes": ("training", "{:.2f} minutes"),
+    }
+    rows = [(name, form.format(result[key])) for key, (name, form) in forms.items() if result.get(key) is not None]
+    print_table([*rows, ("weights", f"{result['count']:,}")])
     if folder is not None:
         say(f"look at {folder / 'contact.png'}")
 

@@ -9,6 +9,7 @@ import tyro
 
 from scenerep.cli.common import format_bytes, print_json, print_table, say
 from scenerep.cli.edits import Edits, apply_edits
+from scenerep.cli.fields import export_network, is_network
 from scenerep.cli.sources import Source, open_source
 from scenerep.formats import format_of_name
 from scenerep.meshes.config import MeshConfig
@@ -33,7 +34,8 @@ def export_command(
         source: A run's folder, a scene file of any format, a SOG folder, a point cloud or a COLMAP model.
         out: The file to write; its ending names the format: .ply, .compressed.ply, .spz, .sog (or meta.json for a
             folder), .splat, .glb, .srz. A mesh is written to .obj, and to mesh.glb, mesh.ply, NAME.mesh.glb,
-            NAME.mesh.ply; points to points.ply and NAME.points.ply.
+            NAME.mesh.ply; points to points.ply and NAME.points.ply. A network's picture is written to .png, .jpg,
+            .webp, .avif or .tif, its surface to any .glb, .ply or .obj.
         format: What to write, whatever the file's name.
         spz_version: 3 for gzip, which more tools read, or 4 for zstd.
         data: A capture whose cameras make the mesh, the decimation and the direction of up. Default: the run's own.
@@ -47,6 +49,9 @@ def export_command(
     refuse_existing(out, overwrite)  # before the scene is read, which can take seconds
     kind = _kind(out) if format == "auto" else format
     opened = open_source(source)
+    if is_network(opened):
+        _report(export_network(opened, out, mesh, overwrite), "weights", json)
+        return
     # Any kind of scene has a surface; edits and other files want splats.
     splats = None if kind == "mesh" and edits == Edits() else apply_edits(opened, edits, data)
     scene = opened.scene if splats is None else splats
@@ -78,19 +83,25 @@ def export_command(
         write_scene(splats, out, overwrite=overwrite, format=None if format == "auto" else kind, options=options)
         lost += lost_in_format(splats, kind or "")
     result |= {"bytes": out.stat().st_size, "lost": lost}
+    _report(result, scene.noun, json)
+
+
+def _report(result: dict[str, Any], noun: str, json: bool) -> None:
     if json:
         print_json(result)
         return
     shown = {
-        "file": str(out),
-        "format": str(kind),
+        "file": result["file"],
+        "format": str(result["format"]),
         "size": format_bytes(result["bytes"]),
-        scene.noun: f"{len(scene):,}",
-        "SH degree": str(scene.sh_degree),
+        noun: f"{result['count']:,}",
     }
-    shown |= {name: f"{result[name]:,}" for name in ("vertices", "triangles", "points") if name in result}
+    shown |= {"SH degree": str(result["sh_degree"])} if "sh_degree" in result else {}
+    shown |= {
+        name: f"{result[name]:,}" for name in ("vertices", "triangles", "points", "width", "height") if name in result
+    }
     print_table(list(shown.items()))
-    for line in lost:
+    for line in result["lost"]:
         say(f"not in the file: {line}")
 
 

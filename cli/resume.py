@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from scenerep.cli.common import EXIT_DONE, say, short
-from scenerep.cli.training import find_points, load_points, open_training_capture, report, run_training, save_points
+from scenerep.cli.training import (
+    find_points,
+    load_points,
+    open_training_capture,
+    refuse_viewer,
+    report,
+    run_training,
+    save_points,
+)
 from scenerep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scenerep.captures import Capture
+    from scenerep.runs import Run
 
 
 def resume(
@@ -29,7 +41,7 @@ def resume(
         run: The run's folder, or the link `latest`.
         steps: Steps in all, those already done included. Default: as the run was started with.
         minutes: Minutes of training in all, those already spent included. Default: as the run was started with.
-        data: Where the capture is now, if it was moved.
+        data: Where the capture (or the file) is now, if it was moved.
         viewer: Watch the training in a browser.
         port: Port of the viewer, on this machine only.
         tensorboard: Write scalars for TensorBoard into the run's folder.
@@ -42,27 +54,43 @@ def resume(
     if found.method not in METHODS:
         raise ConfigError(f"{found.path}: unknown method {found.method!r}", f"known: {', '.join(METHODS)}")
     config = found.typed_config(load(METHODS[found.method].config))
-    capture = open_training_capture(data or found.data, found.max_side, found.test_every)
     checkpoint = found.latest_checkpoint(names=())
     done = checkpoint.step if checkpoint else 0
     seconds = float(checkpoint.state.get("seconds", 0.0)) if checkpoint else 0.0
     config = _new_budget(config, steps, minutes, done, seconds)
-    points = load_points(found.path / "points.npz")  # kept where the capture has none, or others were given
-    if points is None and METHODS[found.method].points and not capture.points:
-        points = find_points(capture, found.seed)
-        save_points(found.path / "points.npz", points)
-    if points is not None:
-        capture = capture.with_points(points)
+    if METHODS[found.method].reads == "file":
+        refuse_viewer(found.method, viewer)
+        subject = _file_subject(found, config, data)
+    else:
+        subject = _capture(found, data)
     found.set_config(config)
     found.rewind(done)
     say(f"resuming {short(found.path)} at step {done}")
-    code = run_training(found, capture, config, viewer=viewer, port=port, tensorboard=tensorboard)
+    code = run_training(found, subject, config, viewer=viewer, port=port, tensorboard=tensorboard)
     if code == EXIT_DONE:
         last = found.latest_checkpoint(names=())
         if last is not None and last.step == done:
             say("the budget was used up already; give a larger one with --minutes or --steps")
         report(found, json=json)
     return code
+
+
+def _capture(found: Run, data: Path | None) -> Capture:
+    """The run's capture, with the points that it was started from."""
+    from scenerep.registry import METHODS
+
+    capture = open_training_capture(data or found.data, found.max_side, found.test_every)
+    points = load_points(found.path / "points.npz")  # kept where the capture has none, or others were given
+    if points is None and METHODS[found.method].points and not capture.points:
+        points = find_points(capture, found.seed)
+        save_points(found.path / "points.npz", points)
+    return capture if points is None else capture.with_points(points)
+
+
+def _file_subject(found: Run, config: Any, data: Path | None) -> Any:
+    from scenerep.implicit.subjects import open_subject
+
+    return open_subject(data or found.data, found.max_side, config.background)
 
 
 def _new_budget(config: Any, steps: int | None, minutes: float | None, done: int, seconds: float) -> Any:

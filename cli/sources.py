@@ -37,29 +37,38 @@ class Source:
         Raises:
             ConfigError: if it is of another kind.
         """
-        from scenerep.scenes import Gaussians
+        from scenerep.scenes import Gaussians, NeuralField
 
         if isinstance(self.scene, Gaussians):
             return self.scene
+        if isinstance(self.scene, NeuralField):
+            raise ConfigError(
+                f"{self.path} holds a network of a {self.scene.subject}, and this works on splats only",
+                "write it as a picture or a mesh: scenerep export",
+            )
         raise ConfigError(
             f"{self.path} holds {self.scene.noun}, and this works on splats only",
             f"make splats of it: scenerep distill {self.path} --to splats",
         )
 
     def positions(self) -> np.ndarray:
-        """float [n, 3]: the places of all Gaussians or voxels."""
-        from scenerep.scenes import Gaussians
+        """float [n, 3]: the places of all Gaussians or voxels; of a network the corners of its box, [2, 2 or 3]."""
+        from scenerep.scenes import Gaussians, NeuralField
 
         if isinstance(self.scene, Gaussians):
             return self.scene.means
+        if isinstance(self.scene, NeuralField):
+            return self.scene.box
         from scenerep.voxels.space import vertex_positions
 
         return vertex_positions(self.scene)
 
     def points(self) -> np.ndarray:
         """float [m, 3]: where the scene is. Faint Gaussians and thin voxels, which float where nothing is, left out."""
-        from scenerep.scenes import Gaussians
+        from scenerep.scenes import Gaussians, NeuralField
 
+        if isinstance(self.scene, NeuralField):
+            return self.scene.box
         if isinstance(self.scene, Gaussians):
             return self.scene.means[self.scene.opacity_logits > 0]
         from scenerep.voxels.space import opaque

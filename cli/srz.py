@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scenerep.coding.kinds import Summary
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -25,12 +28,21 @@ def describe(path: Path) -> dict[str, Any]:
         "sh_degree": said.sh_degree,
         "antialiased": said.antialiased,
         "bytes": len(data),
-        "bytes_per_gaussian": round(len(data) / said.count, 3) if said.count else None,
-        "bits_per_gaussian": {n: 8 * size / said.count for n, size in said.streams.items()} if said.count else None,
+        **_of_each(said, len(data)),
         "streams": said.streams,
         **(_of_splats(data, str(path)) if said.kind == "splats" else {}),
         **{name: said.metadata[name] for name in names if name in said.metadata},
     }
+
+
+def _of_each(said: Summary, size: int) -> dict[str, Any]:
+    """Bytes and bits of a Gaussian or a weight."""
+    if said.count == 0:
+        return {}
+    if said.kind == "field":
+        return {"bits_per_weight": round(8 * size / said.count, 3)}
+    bits = {name: 8 * length / said.count for name, length in said.streams.items()}
+    return {"bytes_per_gaussian": round(size / said.count, 3), "bits_per_gaussian": bits}
 
 
 def _of_splats(data: bytes, file: str) -> dict[str, Any]:

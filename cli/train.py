@@ -12,11 +12,19 @@ import tyro
 from tyro.extras import SubcommandApp
 
 from scenerep.cli.common import EXIT_DONE
-from scenerep.cli.training import find_points, open_training_capture, report, run_training, save_points
+from scenerep.cli.training import (
+    find_points,
+    open_training_capture,
+    refuse_viewer,
+    report,
+    run_training,
+    save_points,
+)
 from scenerep.registry import METHODS, Method, load
 
 if TYPE_CHECKING:
     from scenerep.captures import Points
+    from scenerep.runs import Run
 
 _SIDES = ((5.0, 480), (10.0, 640), (float("inf"), 960))
 """Minutes of training up to which pictures have this longer side, in pixels: what a CPU gets through often enough."""
@@ -27,11 +35,13 @@ class TrainOptions:
     """What every method's training is told, whatever the method."""
 
     data: Path
-    """The capture: a folder made by `scenerep data`, COLMAP, nerfstudio, Blender, LLFF, ..."""
+    """The capture: a folder made by `scenerep data`, COLMAP, nerfstudio, Blender, LLFF, ... For `train field` a picture
+    or a mesh (.obj, .ply, .glb, .stl, .off)."""
     out: Path | None = None
     """The run's folder. Default: runs/CAPTURE/METHOD/TIME, with a link `latest` beside it."""
     max_side: int | None = None
-    """Reduce pictures to this longer side, in pixels. Default: 480 for up to 5 minutes, 640 up to 10, 960 beyond."""
+    """Reduce pictures to this longer side, in pixels. Default: 480 for up to 5 minutes, 640 up to 10, 960 beyond; the
+    one picture of `train field` is left as it is."""
     test_every: int = 8
     """Hold out every n-th picture to measure quality on; 0 trains on all (where the capture does not say itself)."""
     seed: int = 0
@@ -55,15 +65,50 @@ def train(method: str, options: TrainOptions, config: Any, points: Points | None
         points: To start from, instead of the capture's.
     """
     from scenerep.io.camera_path import write_camera_path
-    from scenerep.runs import Run, default_run_path, link_latest
 
+    if METHODS[method].reads == "file":
+        return _train_on_file(method, options, config)
     max_side = _default_side(config) if options.max_side is None else options.max_side
     capture = open_training_capture(options.data, max_side, options.test_every)
     if points is None and METHODS[method].points and (capture.points is None or len(capture.points) == 0):
         points = find_points(capture, options.seed)
     if points is not None:
         capture = capture.with_points(points)
-    name = options.data.resolve().name
+
+    def keep(run: Run) -> None:
+        write_camera_path([capture.camera(i) for i in capture.train], run.path / "cameras.json")
+        if points is not None:
+            save_points(run.path / "points.npz", points)
+
+    return _train_run(method, options, config, options.data.resolve().name, capture, max_side, keep)
+
+
+def _train_on_file(method: str, options: TrainOptions, config: Any) -> int:
+    """The same for a method that reads one file."""
+    from scenerep.implicit.subjects import open_subject
+
+    refuse_viewer(method, options.viewer)
+    subject = open_subject(options.data, options.max_side, config.background)
+    return _train_run(method, options, config, options.data.resolve().stem, subject, options.max_side)
+
+
+def _train_run(
+    method: str,
+    options: TrainOptions,
+    config: Any,
+    name: str,
+    subject: Any,
+    max_side: int | None,
+    keep: Callable[[Run], None] = lambda run: None,
+) -> int:
+    """Makes the run, trains on the capture or file that `subject` is, and reports.
+
+    Args:
+        name: Of the folder below `runs`.
+        keep: Puts what belongs to the run into its folder.
+    """
+    from scenerep.runs import Run, default_run_path, link_latest
+
     run = Run.create(
         options.out or default_run_path(name, method),
         method,
@@ -75,11 +120,9 @@ def train(method: str, options: TrainOptions, config: Any, points: Points | None
         overwrite=options.overwrite,
     )
     try:
-        write_camera_path([capture.camera(i) for i in capture.train], run.path / "cameras.json")
-        if points is not None:
-            save_points(run.path / "points.npz", points)
+        keep(run)
         code = run_training(
-            run, capture, config, viewer=options.viewer, port=options.port, tensorboard=options.tensorboard
+            run, subject, config, viewer=options.viewer, port=options.port, tensorboard=options.tensorboard
         )
     finally:
         if not any((run.path / "checkpoints").glob("step_*")):

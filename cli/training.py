@@ -20,8 +20,8 @@ from scenerep.cli.common import (
     stage_progress,
 )
 from scenerep.cli.display import TrainingDisplay
-from scenerep.errors import DeviceError
-from scenerep.events import Densified, Evaluated, Event, Saved, Step
+from scenerep.errors import ConfigError, DeviceError
+from scenerep.events import Densified, Evaluated, Event, Saved, Scored, Step
 
 if TYPE_CHECKING:
     from scenerep.captures.capture import Capture, Points
@@ -47,6 +47,12 @@ def find_points(capture: Capture, seed: int) -> Points:
 
     with stage_progress() as progress:
         return initial_points(capture, seed=seed, progress=progress)
+
+
+def refuse_viewer(method: str, wanted: bool) -> None:
+    """Raise a ConfigError if a viewer is wanted of a method that has nothing to fly through."""
+    if wanted:
+        raise ConfigError(f"--viewer cannot show `train {method}`", "leave it out; eval draws a picture of the result")
 
 
 def save_points(path: Path, points: Points) -> None:
@@ -79,9 +85,11 @@ def load_points(path: Path) -> Points | None:
 
 
 def run_training(
-    run: Run, capture: Capture, config: Any, *, viewer: bool = False, port: int = 8080, tensorboard: bool = False
+    run: Run, subject: Any, config: Any, *, viewer: bool = False, port: int = 8080, tensorboard: bool = False
 ) -> int:
     """Trains until the budget is used up or a signal comes. Returns EXIT_DONE or EXIT_INTERRUPTED.
+
+    `subject` is the capture, or what a method that reads a file has opened.
 
     Closing the trainer's iterator makes it save (see registry.Method), so an interrupted run can always be resumed.
     """
@@ -91,10 +99,10 @@ def run_training(
     with (
         run.locked(),
         Interrupts("stopping after this step; once more to stop at once") as interrupts,
-        _live_view(run, capture, viewer, port, lambda: interrupts.requested) as show,
+        _live_view(run, subject, viewer, port, lambda: interrupts.requested) as show,
         _scalars(run.path, tensorboard) as write_scalars,
         TrainingDisplay(METHODS[run.method].counts) as display,
-        contextlib.closing(train(run, capture, config)) as events,
+        contextlib.closing(train(run, subject, config)) as events,
     ):
         for event in events:
             display.update(event)
@@ -117,9 +125,17 @@ def report(run: Run, *, json: bool) -> None:
     if json:
         print_json(summary)
         return
-    rows = [
-        ("PSNR", _or_unknown(summary["psnr"], "{:.2f} dB")),
-        ("SSIM", _or_unknown(summary["ssim"], "{:.4f}")),
+    if summary["f_score"] is not None:
+        rows = [
+            ("F-score at 1 %", f"{summary['f_score']:.4f}"),
+            ("mean distance", f"{100 * summary['distance']:.3f} % of half the longest side"),
+        ]
+    else:
+        rows = [
+            ("PSNR", _or_unknown(summary["psnr"], "{:.2f} dB")),
+            ("SSIM", _or_unknown(summary["ssim"], "{:.4f}")),
+        ]
+    rows += [
         (summary["unit"], f"{summary['count']}"),
         ("training", _or_unknown(summary["minutes"], "{:.2f} minutes") + f", {summary['step']} steps"),
         ("size", format_bytes(summary["bytes"]) + " as float32"),
@@ -130,15 +146,21 @@ def report(run: Run, *, json: bool) -> None:
     following = [f"eval {place}", f"view {place}"]
     if summary["unit"] == "Gaussians":
         following.append(f"export {place} scene.ply")
+    elif summary["unit"] == "weights":
+        target = "picture.png" if summary["f_score"] is None else "mesh.glb"
+        following = [f"eval {place}", f"export {place} {target}", f"compress rdo {place} --out field.srz"]
     else:
         following += [f"render {place}", f"export {place} mesh.glb"]
     print("\nnext:  " + "\n       ".join(f"scenerep {command}" for command in following))
 
 
 def summarize(run: Run) -> dict[str, Any]:
-    """What is known about a run: `psnr`, `ssim` (of the last evaluation), `count`, `minutes`, `step`, `bytes`, ..."""
+    """What is known about a run: `psnr`, `ssim` (of the last evaluation), `count`, `minutes`, `step`, `bytes`, ...
+
+    `f_score` and `distance` for surfaces, None for all else.
+    """
     scene = run.scene()
-    measured = [entry for entry in run.metrics() if entry.get("psnr") is not None]
+    measured = [entry for entry in run.metrics() if {"psnr", "f_score"} & entry.keys()]
     last = measured[-1] if measured else {}
     seconds = scene.metadata.get("seconds")
     return {
@@ -147,6 +169,8 @@ def summarize(run: Run) -> dict[str, Any]:
         "unit": scene.noun,
         "psnr": last.get("psnr"),
         "ssim": last.get("ssim"),
+        "f_score": last.get("f_score"),
+        "distance": last.get("distance"),
         "count": len(scene),
         "sh_degree": scene.sh_degree,
         "step": scene.metadata["step"],
@@ -222,6 +246,9 @@ def _scalars(folder: Path, wanted: bool) -> Iterator[Callable[[Event], None]]:
         elif isinstance(event, Evaluated):
             writer.add_scalar("test/psnr", event.psnr, event.step)
             writer.add_scalar("test/ssim", event.ssim, event.step)
+        elif isinstance(event, Scored):
+            writer.add_scalar("test/f_score", event.f_score, event.step)
+            writer.add_scalar("test/distance", event.distance, event.step)
         elif isinstance(event, Densified):
             writer.add_scalar("train/count", event.after, event.step)
 

@@ -43,6 +43,18 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """How well a surface agrees with the mesh that it was learned from.
+
+    f_score: Share in [0, 1] of points within 1 % of half the longest side. distance: Mean, in halves of that side.
+    """
+
+    step: int
+    f_score: float
+    distance: float
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint is on disk."""
 
@@ -74,4 +86,4 @@ class Compressed:
     report: dict[str, Any]
 
 
-Event = Step | Densified | Evaluated | Saved | Warned | Encoded | Compressed
+Event = Step | Densified | Evaluated | Scored | Saved | Warned | Encoded | Compressed

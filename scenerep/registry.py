@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from scenerep.formats import FORMATS, Format
 from scenerep.image_codecs import CODECS, Codec
@@ -26,6 +26,7 @@ class Method:
         logs to the run, prints nothing, and saves when the caller closes the iterator (that is how Ctrl-C ends it).
     counts: What its events and its scenes count.
     points: Whether it starts from sparse points, which are triangulated where a capture has none.
+    reads: What --data names: a capture, or one file; `train` gets `implicit.subjects.open_subject` of it.
     """
 
     help: str
@@ -33,6 +34,7 @@ class Method:
     train: str
     counts: str = "Gaussians"
     points: bool = True
+    reads: Literal["capture", "file"] = "capture"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ METHODS = {
         "scenerep.voxel_training.mip:train",
         counts="voxels",
         points=False,
+    ),
+    "field": Method(
+        "Coordinate network of one picture or one mesh",
+        "scenerep.implicit.config:FieldConfig",
+        "scenerep.implicit.train:train",
+        counts="weights",
+        points=False,
+        reads="file",
     ),
 }
 

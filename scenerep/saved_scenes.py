@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from scenerep.scenes import Gaussians, MipVoxels, Scene, Voxels
+from scenerep.field_shapes import FieldShape
+from scenerep.scenes import Gaussians, MipVoxels, NeuralField, Scene, Voxels
 
-SPLATS, VOXELS, MIP_VOXELS = "splats", "voxels", "mip-voxels"
+SPLATS, VOXELS, MIP_VOXELS, FIELD = "splats", "voxels", "mip-voxels", "field"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,18 @@ def _mip_voxels(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: 
     )
 
 
+def field_state(scene: NeuralField) -> dict[str, Any]:
+    """What a checkpoint's state says of a network, under `field`."""
+    return {"shape": dataclasses.asdict(scene.shape), "subject": scene.subject, "box": scene.box.tolist()}
+
+
+def _field(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: dict[str, Any]) -> NeuralField:
+    about = state["field"]
+    shape = FieldShape(**about["shape"])
+    weights = {name: arrays[name] for name in shape.arrays()}
+    return NeuralField(shape, weights, about["subject"], np.array(about["box"]), metadata)
+
+
 _NETWORK = ("w1", "b1", "w2", "b2", "w3", "b3")
 _KINDS = {
     SPLATS: _Kind(lambda state: ("means", "log_scales", "quats", "opacity_logits", "sh"), _gaussians),
@@ -65,6 +79,7 @@ _KINDS = {
     MIP_VOXELS: _Kind(
         lambda state: (*_level_arrays(state["grid"]["levels"]), *(f"mlp_{name}" for name in _NETWORK)), _mip_voxels
     ),
+    FIELD: _Kind(lambda state: tuple(FieldShape(**state["field"]["shape"]).arrays()), _field),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scenerep.errors import SceneRepError
+from scenerep.field_shapes import FieldShape
 
 _ARRAYS = ("means", "log_scales", "quats", "opacity_logits", "sh")
 
@@ -166,4 +167,64 @@ class MipVoxels:
         return arrays | {f"mlp_{name}": w for name, w in self.network.items()}
 
 
-Scene = Gaussians | Voxels | MipVoxels
+SURFACE, PICTURE = "surface", "picture"
+SUBJECTS = (SURFACE, PICTURE)
+
+
+@dataclass(frozen=True)
+class NeuralField:
+    """A picture or a surface as the weights of a coordinate network; implicit/networks.py says what they mean.
+
+    weights: float32 arrays by name, as `shape.arrays()` lists them.
+    subject: What the outputs are: of a surface its signed distance in the network's own units, negative inside; of a
+        picture (1 + y) / 2, the colour.
+    box: float64 [2, inputs]: what was learned, in world units or in pixels. The network sees it in [-1, 1] along the
+        longest side, see `unit_places`.
+    """
+
+    shape: FieldShape
+    weights: dict[str, np.ndarray]
+    subject: str
+    box: np.ndarray
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    noun: ClassVar[str] = "weights"
+
+    def __post_init__(self) -> None:
+        shapes = {name: tuple(array.shape) for name, array in self.weights.items()}
+        if shapes != self.shape.arrays() or list(shapes) != list(self.shape.arrays()):
+            raise SceneRepError(f"NeuralField.weights has {shapes}, expected {self.shape.arrays()}")
+        if (self.subject, self.shape.inputs, self.shape.outputs) not in ((SURFACE, 3, 1), (PICTURE, 2, 3)):
+            raise SceneRepError(f"a network of {self.shape.inputs} inputs is no {self.subject}")
+        box = np.ascontiguousarray(self.box, np.float64)
+        if box.shape != (2, self.shape.inputs) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
+            raise SceneRepError(f"NeuralField.box is {self.box}, expected two corners, the lower one first")
+        object.__setattr__(self, "box", box)
+        object.__setattr__(
+            self, "weights", {name: np.ascontiguousarray(a, np.float32) for name, a in self.weights.items()}
+        )
+
+    def __len__(self) -> int:
+        return self.shape.count()
+
+    @property
+    def sh_degree(self) -> int:
+        """No SH."""
+        return 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The named arrays, in a fixed order."""
+        return self.weights
+
+
+def unit_scale(box: np.ndarray) -> float:
+    """World units or pixels that are 1 to a network: half the longest side of its box."""
+    return float((box[1] - box[0]).max()) / 2
+
+
+def unit_places(places: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """float32 [n, d]: places as a network sees them, the centre of its box at 0."""
+    return ((places - (box[0] + box[1]) / 2) / unit_scale(box)).astype(np.float32)
+
+
+Scene = Gaussians | Voxels | MipVoxels | NeuralField

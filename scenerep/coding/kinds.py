@@ -45,6 +45,7 @@ class Kind:
 
 KIND_CODEBOOKS = 2
 KIND_VOXELS, KIND_MIP_VOXELS = 4, 5
+KIND_FIELD = 6
 
 KINDS = {
     KIND_SPLATS: Kind("splats", ""),
@@ -52,6 +53,7 @@ KINDS = {
     3: Kind("anchors", "scenerep.coding.anchored:decode"),
     KIND_VOXELS: Kind("voxels", "scenerep.coding.voxels:decode_voxels"),
     KIND_MIP_VOXELS: Kind("mip-voxels", "scenerep.coding.voxels:decode_mip_voxels"),
+    KIND_FIELD: Kind("field", "scenerep.coding.weights:decode_field"),
 }
 
 

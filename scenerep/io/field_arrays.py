@@ -1,7 +1,9 @@
-"""Voxel fields as plain arrays (.npz), for programs that read NumPy."""
+"""Voxel fields and networks as plain arrays (.npz), for programs that read NumPy."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +11,25 @@ import numpy as np
 
 from scenerep.errors import ConfigError
 from scenerep.io.files import replacing
-from scenerep.scenes import MipVoxels, Voxels
+from scenerep.scenes import MipVoxels, NeuralField, Voxels
 
 
-def write_field(scene: Voxels | MipVoxels, path: Path, *, overwrite: bool = True) -> None:
+def write_field(scene: Voxels | MipVoxels | NeuralField, path: Path, *, overwrite: bool = True) -> None:
     """Writes `size`, `box`, `contracted`, `step` and the scene's arrays (scenes.py says what they are).
+
+    Of a network `box`, `subject`, `shape` (JSON) and its arrays.
 
     Raises:
         ConfigError: The name does not end in .npz.
     """
     if path.suffix.lower() != ".npz":
         raise ConfigError(
-            f"{path}: voxel fields are written to .npz", "or make splats: scenerep distill RUN --to splats"
+            f"{path}: fields are written to .npz", "or make splats of voxels: scenerep distill RUN --to splats"
         )
-    arrays: dict[str, Any] = {
-        "size": np.array(scene.size),
-        "box": scene.box,
-        "contracted": np.array(scene.contracted),
-        "step": np.array(scene.step),
-    }
+    if isinstance(scene, NeuralField):
+        about: dict[str, Any] = {"subject": scene.subject, "shape": json.dumps(dataclasses.asdict(scene.shape))}
+    else:
+        about = {"size": scene.size, "contracted": scene.contracted, "step": scene.step}
+    arrays: dict[str, Any] = {"box": scene.box} | {name: np.array(value) for name, value in about.items()}
     with replacing(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
         np.savez(file, **dict[str, Any](arrays | scene.arrays()))

@@ -48,14 +48,20 @@ def extract_mesh(scene: Scene, cameras: Sequence[Camera], config: MeshConfig) ->
         if config.method == "tsdf"
         else _poisson(scene, cameras, config, low, high)
     )
-    mesh = _clean(mesh, config)
+    mesh = finish(mesh, config)
     if len(mesh.triangles) == 0:
         raise DataError("the cameras see no surface", "lower --mesh.min-alpha or choose another capture with --data")
+    if config.method == "poisson" and not mesh.has_vertex_colors():
+        mesh.vertex_colors = o3d.utility.Vector3dVector(np.full((len(mesh.vertices), 3), 0.5))
+    return mesh
+
+
+def finish(mesh: open3d.geometry.TriangleMesh, config: MeshConfig) -> open3d.geometry.TriangleMesh:
+    """Cleaned, reduced to `config.faces`, with normals."""
+    mesh = _clean(mesh, config)
     if config.faces and len(mesh.triangles) > config.faces:
         mesh = mesh.simplify_quadric_decimation(config.faces)
         mesh = _clean(mesh, config)
-    if config.method == "poisson" and not mesh.has_vertex_colors():
-        mesh.vertex_colors = o3d.utility.Vector3dVector(np.full((len(mesh.vertices), 3), 0.5))
     mesh.compute_vertex_normals()
     return mesh
 

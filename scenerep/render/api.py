@@ -18,7 +18,7 @@ from scenerep.geometry.cameras import Camera
 from scenerep.geometry.sh import degree_of
 from scenerep.render.checks import check_arguments
 from scenerep.render.types import Backend, RasterizeBackend, Rasterized, Rendered, ScreenProbe
-from scenerep.scenes import Gaussians, Scene
+from scenerep.scenes import Gaussians, NeuralField, Scene
 
 if TYPE_CHECKING:
     from scenerep.voxels.grid import Grid
@@ -106,6 +106,8 @@ def render(
 
     `auto` means native here; `gsplat` copies the scene to the CUDA device at every call. rgb is not clipped at 1.
     """
+    if isinstance(scene, NeuralField):
+        raise ConfigError("a coordinate network is no scene to be drawn", "export its picture or its mesh")
     if not isinstance(scene, Gaussians):
         from scenerep.render.voxels import render_voxels
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import pytest
+from changed_files import mended, with_bytes, with_count
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,22 +82,6 @@ def test_smooth_fields_are_small() -> None:
     assert len(data) < 4 * n**3
 
 
-def _sound_again(data: bytes, at: int, value: bytes) -> bytes:
-    """The file with other bytes in its first chunk, and checksums that fit them."""
-    import struct
-
-    length = struct.unpack_from("<I", data, 12)[0]
-    rows = struct.unpack_from("<I", data, 24)[0]
-    table = length - 4 - 32 * rows
-    start = struct.unpack_from("<Q", data, table + 16)[0]
-    size = struct.unpack_from("<I", data, table + 24)[0]
-    changed = bytearray(data)
-    changed[start + at : start + at + len(value)] = value
-    struct.pack_into("<I", changed, table + 28, zlib.crc32(changed[start : start + size]))
-    struct.pack_into("<I", changed, length - 4, zlib.crc32(changed[: length - 4]))
-    return bytes(changed)
-
-
 @pytest.mark.parametrize(
     ("at", "value", "message"),
     [
@@ -114,7 +97,7 @@ def _sound_again(data: bytes, at: int, value: bytes) -> bytes:
 def test_a_grid_that_cannot_be(at: int, value: bytes, message: str) -> None:
     data = encode_voxels(scene(50), STEPS, _even(50), 0.0)
     with pytest.raises(FormatError, match=message):
-        decode_file(_sound_again(data, at, value))
+        decode_file(with_bytes(data, at, value))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -125,25 +108,11 @@ def test_broken_files_say_so(seed: int) -> None:
     changed = bytearray(data)
     for at in rng.integers(0, len(data), 3):
         changed[at] ^= 1 << int(rng.integers(8))
-    for candidate in (bytes(changed), _mended(changed), data[: int(rng.integers(len(data)))]):
+    for candidate in (bytes(changed), mended(changed, data), data[: int(rng.integers(len(data)))]):
         try:
             decode_file(candidate)
         except FormatError:
             continue
-
-
-def _mended(data: bytearray) -> bytes:
-    import struct
-
-    out = bytearray(data)
-    length, rows = struct.unpack_from("<I", _DATA, 12)[0], struct.unpack_from("<I", _DATA, 24)[0]
-    out[:length] = _DATA[:length]
-    for k in range(rows):
-        row = length - 4 - 32 * (rows - k)
-        start, size = struct.unpack_from("<QI", _DATA, row + 16)
-        struct.pack_into("<I", out, row + 28, zlib.crc32(out[start : start + size]))
-    struct.pack_into("<I", out, length - 4, zlib.crc32(out[: length - 4]))
-    return bytes(out)
 
 
 _DATA = encode_voxels(scene(200), STEPS, _even(200), 0.0)
@@ -152,9 +121,5 @@ _DATA = encode_voxels(scene(200), STEPS, _even(200), 0.0)
 def test_counts_that_lie() -> None:
     small = scene(50)
     data = encode_voxels(small, STEPS, _even(50), 0.0)
-    lying = bytearray(data)
-    lying[20:24] = (49).to_bytes(4, "little")
-    length = int.from_bytes(data[12:16], "little")
-    lying[length - 4 : length] = zlib.crc32(lying[: length - 4]).to_bytes(4, "little")
     with pytest.raises(FormatError, match=r"cell of|49 voxels"):
-        decode_file(bytes(lying))
+        decode_file(with_count(data, 49))

@@ -30,7 +30,7 @@ _VERTEX_BITS = 10.0
 _SIZE_TOLERANCE = 0.02
 _TRIALS = 14
 _VIEWS = 12
-_PER_LAMBDA = 3.0 * 1e6 / 255**2
+_PER_LAMBDA = 1e6 * 255**2 / 3
 """Goal.lambda_ is the rise of the mean squared error (of values 0 to 255) that a million bits are worth."""
 
 

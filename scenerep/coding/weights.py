@@ -1,0 +1,107 @@
+"""Kind 6 of `.srz`: the weights of a coordinate network. Byte table: docs/formats/srz.md.
+
+Every array has a step of its own; its integers are one stream that learns their distribution as it goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Any
+
+import numpy as np
+
+from scenerep.coding.chunked import ChunkedFile, write_chunked
+from scenerep.coding.kinds import KIND_FIELD, Decoded
+from scenerep.coding.quantiser import INTEGER_LIMIT
+from scenerep.coding.symbols import decode_rows, encode_rows
+from scenerep.errors import SceneRepError
+from scenerep.field_shapes import NETWORKS, FieldShape
+from scenerep.scenes import SUBJECTS, NeuralField
+
+_SHAPE = struct.Struct("<BBBBBBHHIf")
+_LENGTH = struct.Struct("<I")
+
+
+def encode_field(scene: NeuralField, steps: dict[str, float], metadata: dict[str, Any] | None = None) -> bytes:
+    """The file of a network whose weights are rounded to multiples of steps (as float32), one for each array.
+
+    Raises:
+        SceneRepError: a weight is not finite, or too large for its step.
+    """
+    integers = {}
+    for name, values in scene.weights.items():
+        scaled = np.round(values.astype(np.float64) / float(np.float32(steps[name])))
+        if not (np.abs(scaled) < INTEGER_LIMIT).all():  # nan too
+            raise SceneRepError(f"the weights {name} cannot be written in steps of {steps[name]:g}", "use larger steps")
+        integers[name] = scaled.astype(np.int32)
+    return encode_integers(scene, integers, steps, metadata)
+
+
+def encode_integers(
+    scene: NeuralField, integers: dict[str, np.ndarray], steps: dict[str, float], metadata: dict[str, Any] | None = None
+) -> bytes:
+    """The same of integers that were chosen already; of the scene only shape, subject and box count."""
+    s = scene.shape
+    head = _SHAPE.pack(
+        *(NETWORKS.index(s.network), SUBJECTS.index(scene.subject), s.inputs, s.outputs, s.layers, s.levels),
+        *(s.width, s.detail, s.rank, s.omega),
+    )
+    head += scene.box.astype("<f8").tobytes() + np.array([steps[name] for name in s.arrays()], "<f4").tobytes()
+    streams = [encode_rows(integers[name].reshape(-1, 1)) for name in s.arrays()]
+    weights = b"".join(_LENGTH.pack(len(stream)) + stream for stream in streams)
+    return write_chunked(
+        ChunkedFile(KIND_FIELD, s.count(), 0, {"field": head, "weights": weights}, False, metadata or {})
+    )
+
+
+def decode_field(content: ChunkedFile) -> Decoded:
+    """Raises: FormatError for a chunk that is missing or broken."""
+    shape, subject, box, steps = _read_head(content)
+    data, at = content.chunk("weights"), 0
+    if shape.count() != content.count:
+        raise content.fault("field", f"a network of {content.count} weights", f"{shape.count()}")
+    digest = hashlib.sha256(content.chunk("field"))
+    weights = {}
+    for (name, size), step in zip(shape.arrays().items(), steps, strict=True):
+        if at + _LENGTH.size > len(data):
+            raise content.fault("weights", f"the stream of {name}", "the end", at)
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        if at + length > len(data):
+            raise content.fault("weights", f"{length} bytes of {name}", f"{len(data) - at}", at)
+        integers, fault = decode_rows(data[at : at + length], int(np.prod(size)), 1)
+        if fault is not None:
+            raise content.fault("weights", f"the weights {name}", fault, at)
+        digest.update(integers.astype("<i4").tobytes())
+        weights[name] = (integers.astype(np.float64) * step).astype(np.float32).reshape(size)
+        at += length
+    if at != len(data):
+        raise content.fault("weights", "the end", f"{len(data) - at} more bytes", at)
+    return Decoded(NeuralField(shape, weights, subject, box, content.metadata), digest.hexdigest())
+
+
+def _read_head(content: ChunkedFile) -> tuple[FieldShape, str, np.ndarray, np.ndarray]:
+    data = content.chunk("field")
+    if len(data) < _SHAPE.size:
+        raise content.fault("field", f"{_SHAPE.size} bytes and more", f"{len(data)}")
+    network, subject, inputs, outputs, layers, levels, width, detail, rank, omega = _SHAPE.unpack_from(data)
+    if network >= len(NETWORKS) or subject >= len(SUBJECTS):
+        raise content.fault("field", f"a network of {', '.join(NETWORKS)}", f"number {network} of subject {subject}")
+    if (subject, inputs, outputs) not in ((0, 3, 1), (1, 2, 3)):
+        raise content.fault("field", "3 inputs and 1 output, or 2 and 3", f"{inputs} and {outputs}", 2)
+    shape = FieldShape(NETWORKS[network], inputs, outputs, width, layers, detail, rank, levels, float(omega))
+    fault = shape.fault()
+    if fault is not None:
+        raise content.fault("field", "a possible network", fault, 4)
+    arrays = len(shape.arrays())
+    expected = _SHAPE.size + 16 * inputs + 4 * arrays
+    if len(data) != expected:
+        raise content.fault("field", f"{expected} bytes", f"{len(data)}")
+    box = np.frombuffer(data, "<f8", 2 * inputs, _SHAPE.size).reshape(2, inputs)
+    if not (np.isfinite(box).all() and np.abs(box).max() < 1e9 and (box[1] - box[0] > 1e-9).all()):
+        raise content.fault("field", "two corners, the lower one first", f"{box.tolist()}", _SHAPE.size)
+    steps = np.frombuffer(data, "<f4", arrays, _SHAPE.size + 16 * inputs).astype(np.float64)
+    if not ((steps >= 2.0**-40) & (steps <= 2.0**20)).all():  # nan too
+        raise content.fault("field", "positive steps", f"{steps.tolist()}", _SHAPE.size + 16 * inputs)
+    return shape, SUBJECTS[subject], box, steps

@@ -1,0 +1,1 @@
+"""Coordinate networks: pictures and surfaces as the weights of a small network."""

@@ -1,0 +1,53 @@
+"""Options of `scenerep train field`. No torch; the docstrings are the help text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scenerep.field_shapes import NetworkName
+
+_MINUTES = {"fast": 0.5, "medium": 2.0, "high": 10.0}
+_WEIGHTS = {"fast": 50_000, "medium": 100_000, "high": 200_000}
+_RATES = {"siren": 1e-3, "finer": 1e-3, "hash-grid": 1e-2, "sl2a": 2e-3}
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """Train a coordinate network: a picture, or the surface of a mesh, as the weights of a small network."""
+
+    network: NetworkName = "siren"
+    """siren: sines. finer: sines of growing frequency. hash-grid: tables and a small network, as in Instant NGP. sl2a:
+    learnable polynomial activations. docs/fields.md compares them."""
+    quality: Literal["fast", "medium", "high"] = "medium"
+    """Preset of time and size: fast half a minute and 50,000 weights, medium 2 and 100,000, high 10 and 200,000."""
+    minutes: float | None = None
+    """Train for this long, wall clock; schedules adapt to the machine's speed. Overrides the preset."""
+    steps: int | None = None
+    """Train for this many steps instead; the same steps and seed give the same network, also when interrupted."""
+    weights: int | None = None
+    """Weights of the network at most; it is made as wide as they allow. Overrides the preset."""
+    layers: int | None = None
+    """Hidden layers. Default: 3; 2 for hash-grid."""
+    batch: int = 8192
+    """Pixels or points in a step."""
+    rate: float | None = None
+    """Learning rate of Adam at the start. Default: what suits the network."""
+    background: Literal["white", "black"] = "white"
+    """Colour behind a picture with transparency."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints."""
+
+    def resolved_minutes(self) -> float | None:
+        """Minutes of the time budget, or None if `steps` rules."""
+        if self.steps is not None:
+            return None
+        return self.minutes if self.minutes is not None else _MINUTES[self.quality]
+
+    def resolved_weights(self) -> int:
+        """Weights of the network at most."""
+        return self.weights if self.weights is not None else _WEIGHTS[self.quality]
+
+    def resolved_rate(self) -> float:
+        """Learning rate at the start."""
+        return self.rate if self.rate is not None else _RATES[self.network]
