@@ -1,9 +1,10 @@
-"""Voxel fields: speed of the engine, quality against a torch trainer, anti-aliasing, compression (docs/fields.md).
+"""Voxel fields: speed of the engine, quality against a torch trainer, anti-aliasing, compression, networks (docs/fields.md).
 
 python benchmarks/bench_fields.py engine RUN
 python benchmarks/bench_fields.py voxels --data ../shared/data --minutes 5
 python benchmarks/bench_fields.py mip --data ../shared/data --steps 6000
 python benchmarks/bench_fields.py compress RUN...
+python benchmarks/bench_fields.py networks --data ../shared/data --minutes 1 --weights 100000
 """
 
 from __future__ import annotations
@@ -159,6 +160,46 @@ def compression(runs: list[Path], folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+_SUBJECTS = {
+    "kodim05": ("kodak/kodim05.png", "384"),
+    "kodim08": ("kodak/kodim08.png", "384"),
+    "kodim23": ("kodak/kodim23.png", "384"),
+    "armadillo": ("meshes/armadillo.obj", None),
+}
+
+
+def networks(data: Path, minutes: float, weights: int, subjects: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Every network on three pictures and a mesh, at equal numbers of weights and equal time; and compressed."""
+    rows = []
+    for subject in subjects:
+        file, side = _SUBJECTS[subject]
+        for network in ("siren", "finer", "hash-grid", "sl2a"):
+            out = folder / f"{subject}-{network}"
+            options = ["--network", network, "--minutes", str(minutes), "--weights", str(weights), "--out", str(out)]
+            options += ["--max-side", side] if side else []
+            trained = json.loads(scenerep("train", "field", "--data", str(data / file), *options, "--json"))
+            small = ["compress", "rdo", str(out), "--out", str(out) + ".srz", "--overwrite", "--json"]
+            found = json.loads(scenerep(*small))
+            quality = "psnr" if side else "f_score"
+            rows.append(
+                {
+                    "subject": subject,
+                    "network": network,
+                    "weights": trained["count"],
+                    "minutes": minutes,
+                    "steps": trained["step"],
+                    "measure": quality,
+                    "trained": round(trained[quality], 4),
+                    "compressed": round(found[quality], 4),
+                    "bytes": found["bytes"],
+                    "bits_per_weight": round(found["bits_per_weight"], 2),
+                    "load": round(os.getloadavg()[0], 2),
+                }
+            )
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -175,7 +216,12 @@ def main() -> None:
     three.add_argument("--resolution", type=int, default=256)
     four = commands.add_parser("compress")
     four.add_argument("runs", type=Path, nargs="+")
-    for command in (two, three, four):
+    five = commands.add_parser("networks")
+    five.add_argument("--data", type=Path, required=True)
+    five.add_argument("--minutes", type=float, default=1.0)
+    five.add_argument("--weights", type=int, default=100_000)
+    five.add_argument("--subjects", default=",".join(_SUBJECTS))
+    for command in (two, three, four, five):
         command.add_argument("--keep", type=Path, help="folder for runs and files; default: a temporary one")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -187,6 +233,8 @@ def main() -> None:
             rows = voxels(args.data, args.captures.split(","), args.minutes, folder)
         elif args.command == "mip":
             rows = mip(args.data, args.capture, args.steps, args.resolution, folder)
+        elif args.command == "networks":
+            rows = networks(args.data, args.minutes, args.weights, args.subjects.split(","), folder)
         else:
             rows = compression(args.runs, folder)
     write_results(f"fields_{args.command}", rows)

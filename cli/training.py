@@ -216,10 +216,11 @@ def _live_view(
 
 def _splats(scene: Scene) -> Gaussians:
     """What the live view draws: voxels as round Gaussians of their size."""
-    from scenerep.scenes import Gaussians
+    from scenerep.scenes import Gaussians, NeuralField
 
     if isinstance(scene, Gaussians):
         return scene
+    assert not isinstance(scene, NeuralField)  # refuse_viewer
     from scenerep.voxel_training.preview import voxels_as_splats
 
     return voxels_as_splats(scene)

@@ -58,7 +58,7 @@ class Field(nn.Module):
 
     def _draw(self, name: str, bound: float, generator: torch.Generator) -> None:
         with torch.no_grad():
-            getattr(self, name).uniform_(-bound, bound, generator=generator)
+            self.get_parameter(name).uniform_(-bound, bound, generator=generator)
 
 
 class Siren(Field):
@@ -67,7 +67,7 @@ class Siren(Field):
     def start(self, generator: torch.Generator) -> None:
         s = self.shape
         for k in range(s.layers + 1):
-            fan = getattr(self, f"w{k}").shape[1]
+            fan = self.get_parameter(f"w{k}").shape[1]
             # The first layer spans its frequencies; the others keep the distribution of what passes (section 3.2).
             self._draw(f"w{k}", 1 / fan if k == 0 else math.sqrt(6 / fan) / s.omega, generator)
             self._draw(f"b{k}", self._bias_bound(k, fan), generator)
@@ -80,9 +80,9 @@ class Siren(Field):
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
         for k in range(self.shape.layers):
-            x = self._activate(F.linear(x, getattr(self, f"w{k}"), getattr(self, f"b{k}")))
+            x = self._activate(F.linear(x, self.get_parameter(f"w{k}"), self.get_parameter(f"b{k}")))
         last = self.shape.layers
-        return F.linear(x, getattr(self, f"w{last}"), getattr(self, f"b{last}"))
+        return F.linear(x, self.get_parameter(f"w{last}"), self.get_parameter(f"b{last}"))
 
 
 class Finer(Siren):
@@ -109,7 +109,7 @@ class HashGrid(Field):
         for k in range(self.shape.levels):
             self._draw(f"table{k}", _TABLE_START, generator)
         for k in range(self.shape.layers + 1):
-            self._draw(f"w{k}", math.sqrt(6 / getattr(self, f"w{k}").shape[1]), generator)
+            self._draw(f"w{k}", math.sqrt(6 / self.get_parameter(f"w{k}").shape[1]), generator)
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
         unit = (x.clamp(-1, 1) + 1) / 2
@@ -120,14 +120,14 @@ class HashGrid(Field):
             inside = (at - low)[:, None]  # [n, 1, d]
             weights = torch.where(self._corners.bool(), inside, 1 - inside).prod(dim=2)
             index = self._index(low.long()[:, None] + self._corners, cells, rows)
-            features = F.embedding(index, getattr(self, f"table{k}"))  # [n, 2^d, f]
+            features = F.embedding(index, self.get_parameter(f"table{k}"))  # [n, 2^d, f]
             found.append((weights[..., None] * features).sum(dim=1))
         h = torch.cat(found, dim=1)
         assert h.shape[1] == GRID_FEATURES * self.shape.levels
         for k in range(self.shape.layers):
-            h = torch.relu(F.linear(h, getattr(self, f"w{k}"), getattr(self, f"b{k}")))
+            h = torch.relu(F.linear(h, self.get_parameter(f"w{k}"), self.get_parameter(f"b{k}")))
         last = self.shape.layers
-        return F.linear(h, getattr(self, f"w{last}"), getattr(self, f"b{last}"))
+        return F.linear(h, self.get_parameter(f"w{last}"), self.get_parameter(f"b{last}"))
 
     def _index(self, places: Tensor, cells: int, rows: int) -> Tensor:
         """Rows of vertices [..., d]: counted where each has its own, hashed otherwise (eq. 4)."""
@@ -159,20 +159,29 @@ class Sl2a(Field):
             self._draw(f"a{k}", math.sqrt(6 / (s.width + s.rank)), generator)
             self._draw(f"c{k}", math.sqrt(6 / (s.width + s.rank)), generator)
         with torch.no_grad():
-            self.norm_w.fill_(1)
+            self.get_parameter("norm_w").fill_(1)
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
         s = self.shape
         angle = torch.arccos(torch.tanh(x).clamp(-1, 1))
         degrees = torch.arange(s.detail + 1, dtype=x.dtype)
         basis = torch.cos(angle[..., None] * degrees).reshape(len(x), -1)
-        psi = F.layer_norm(F.linear(basis, self.poly), (s.width,), self.norm_w, self.norm_b)
+        psi = F.layer_norm(
+            F.linear(basis, self.get_parameter("poly")),
+            (s.width,),
+            self.get_parameter("norm_w"),
+            self.get_parameter("norm_b"),
+        )
         y = psi
         for k in range(s.layers):
             y = torch.relu(
-                F.linear(F.linear(psi * y, getattr(self, f"a{k}")), getattr(self, f"c{k}"), getattr(self, f"b{k}"))
+                F.linear(
+                    F.linear(psi * y, self.get_parameter(f"a{k}")),
+                    self.get_parameter(f"c{k}"),
+                    self.get_parameter(f"b{k}"),
+                )
             )
-        return F.linear(psi * y, self.w_out, self.b_out)
+        return F.linear(psi * y, self.get_parameter("w_out"), self.get_parameter("b_out"))
 
 
 _CLASSES = {"siren": Siren, "finer": Finer, "hash-grid": HashGrid, "sl2a": Sl2a}

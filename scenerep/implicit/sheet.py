@@ -48,16 +48,15 @@ def _shaded(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
 
     if len(faces) == 0:
         return np.full((_SIDE, _SIDE, 3), 255, np.uint8), np.full((_SIDE, _SIDE), np.inf, np.float32)
+    tensor: Any = o3d.core.Tensor  # its constructor takes arrays, which its type stubs do not know
     casting: Any = o3d.t.geometry.RaycastingScene()
-    casting.add_triangles(
-        o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(np.ascontiguousarray(faces, np.uint32))
-    )
+    casting.add_triangles(tensor(vertices.astype(np.float32)), tensor(np.ascontiguousarray(faces, np.uint32)))
     at = (np.arange(_SIDE) + 0.5) / _SIDE * 2 - 1
     x, y = np.meshgrid(at, -at)
     z = np.full_like(x, 2.0)
     down = np.broadcast_to(np.array([0.0, 0.0, -1.0]), (_SIDE, _SIDE, 3))
     rays = np.concatenate([np.stack([x, y, z], axis=-1), down], axis=-1).astype(np.float32)
-    hit = casting.cast_rays(o3d.core.Tensor(np.ascontiguousarray(rays)))
+    hit = casting.cast_rays(tensor(np.ascontiguousarray(rays)))
     depth, normals = hit["t_hit"].numpy(), hit["primitive_normals"].numpy()
     light = np.array([0.4, 0.5, 0.77], np.float32)
     shade = 0.2 + 0.8 * np.clip(normals @ light * np.sign(normals[..., 2]), 0, 1)

@@ -69,9 +69,10 @@ class SurfaceSubject:
         around = on + rng.normal(0, 1, on.shape).astype(np.float32) * spread
         anywhere = rng.uniform(-1, 1, (_POOL - near - far, 3)).astype(np.float32)
         places = np.clip(np.concatenate([around, anywhere]), -1, 1)
+        tensor: Any = o3d.core.Tensor  # its constructor takes arrays, which its type stubs do not know
         casting: Any = o3d.t.geometry.RaycastingScene()
-        casting.add_triangles(o3d.core.Tensor(self.vertices), o3d.core.Tensor(self.faces))
-        distances = casting.compute_signed_distance(o3d.core.Tensor(places), nsamples=5).numpy()
+        casting.add_triangles(tensor(self.vertices), tensor(self.faces))
+        distances = casting.compute_signed_distance(tensor(places), nsamples=5).numpy()
         self._places, self._distances = places, distances.astype(np.float32)[:, None]
         self._sampled = sample_surface(self.vertices, self.faces, _SAMPLES, np.random.default_rng(0))
 
