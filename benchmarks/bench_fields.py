@@ -1,4 +1,4 @@
-"""Voxel fields: speed of the engine, quality against a torch trainer, anti-aliasing, compression, networks (docs/fields.md).
+"""Fields: speed of the engine, quality against a torch trainer, anti-aliasing, compression, networks (docs/fields.md).
 
 python benchmarks/bench_fields.py engine RUN
 python benchmarks/bench_fields.py voxels --data ../shared/data --minutes 5
