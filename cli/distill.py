@@ -46,12 +46,12 @@ def distill(
     config: Annotated[SplatsConfig, tyro.conf.arg(name="")],
 ) -> int:
     """Make splats of a voxel field: they start on its surfaces, in its colours, and are trained on its photographs."""
-    from scenerep.scenes import Gaussians
+    from scenerep.scenes import MipVoxels, Voxels
     from scenerep.voxel_training.distill import surface_points
 
     opened = open_source(options.source)
     require_content(opened)
-    if isinstance(opened.scene, Gaussians) or opened.run is None:
+    if not isinstance(opened.scene, Voxels | MipVoxels) or opened.run is None:
         raise ConfigError(f"{options.source} is no run of a voxel field", "train one: scenerep train voxels --data ...")
     capture = opened.capture(options.data)
     with stage_progress() as progress:

@@ -20,6 +20,9 @@ _LAYERS = {"siren": 3, "finer": 3, "hash-grid": 2, "sl2a": 3}
 _LEVELS = 12
 _HASH_WIDTH = 32
 _COARSEST = 16
+_OMEGA = 30.0
+_SURFACE_FINER_OMEGA = 10.0  # its frequency grows by itself
+_SURFACE_DEGREE = 8
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,19 @@ def shape_within(
         base = replace(base, width=_HASH_WIDTH, detail=max(finest, _COARSEST), levels=_LEVELS)
         return _largest(lambda n: replace(base, rank=n), weights, 1 << 22)
     if network == "sl2a":
-        # The polynomials take about half of the weights, as in the paper's own sizes.
+        # Of a picture the polynomials take half of the weights. A surface is smooth: high degrees only shake it.
         return _largest(
-            lambda n: replace(base, width=n, rank=max(1, n // 2), detail=max(8, min(256, 2 * n))), weights, MAX_WIDTH
+            lambda n: replace(
+                base,
+                width=n,
+                rank=max(1, n // 2 if inputs == 2 else 2 * n // 5),
+                detail=max(_SURFACE_DEGREE, min(256, 2 * n)) if inputs == 2 else _SURFACE_DEGREE,
+            ),
+            weights,
+            MAX_WIDTH,
         )
-    return _largest(lambda n: replace(base, width=n, omega=30.0), weights, MAX_WIDTH)
+    omega = _SURFACE_FINER_OMEGA if network == "finer" and inputs == 3 else _OMEGA
+    return _largest(lambda n: replace(base, width=n, omega=omega), weights, MAX_WIDTH)
 
 
 def _largest(shape: Callable[[int], FieldShape], weights: int, most: int) -> FieldShape:

@@ -9,7 +9,8 @@ from scenerep.field_shapes import NetworkName
 
 _MINUTES = {"fast": 0.5, "medium": 2.0, "high": 10.0}
 _WEIGHTS = {"fast": 50_000, "medium": 100_000, "high": 200_000}
-_RATES = {"siren": 1e-3, "finer": 1e-3, "hash-grid": 1e-2, "sl2a": 2e-3}
+_PICTURE_RATES = {"siren": 2e-3, "finer": 2e-3, "hash-grid": 2e-2, "sl2a": 1e-2}
+_SURFACE_RATES = {"siren": 5e-4, "finer": 5e-4, "hash-grid": 1e-2, "sl2a": 2e-3}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class FieldConfig:
     batch: int = 8192
     """Pixels or points in a step."""
     rate: float | None = None
-    """Learning rate of Adam at the start. Default: what suits the network."""
+    """Learning rate of Adam at the start. Default: what suits the network and its subject."""
     background: Literal["white", "black"] = "white"
     """Colour behind a picture with transparency."""
     save_seconds: float = 60.0
@@ -48,6 +49,8 @@ class FieldConfig:
         """Weights of the network at most."""
         return self.weights if self.weights is not None else _WEIGHTS[self.quality]
 
-    def resolved_rate(self) -> float:
-        """Learning rate at the start."""
-        return self.rate if self.rate is not None else _RATES[self.network]
+    def resolved_rate(self, subject: str) -> float:
+        """Learning rate at the start, for a subject (scenes.SUBJECTS)."""
+        if self.rate is not None:
+            return self.rate
+        return (_PICTURE_RATES if subject == "picture" else _SURFACE_RATES)[self.network]

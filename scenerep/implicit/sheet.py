@@ -30,13 +30,12 @@ def comparison(scene: NeuralField, subject: Subject) -> np.ndarray:
         assert isinstance(subject, SurfaceSubject)
         network = network_of(scene)
         box = unit_places(scene.box, scene.box)
-        found = zero_level(lambda x: field_values(network, x)[:, 0], box, _RESOLUTION)
+        surface = zero_level(lambda x: field_values(network, x)[:, 0], box, _RESOLUTION)
         truth, depth = _shaded(subject.vertices, subject.faces)
-        drawn, other = _shaded(*found)
-        both = np.isfinite(depth) & np.isfinite(other)
-        error = np.where(
-            both, np.abs(np.where(both, depth - other, 0)) / _DISTANCE_SCALE, np.isfinite(depth) != np.isfinite(other)
-        )
+        drawn, other = _shaded(*surface)
+        seen, found = np.isfinite(depth), np.isfinite(other)
+        apart = np.abs(np.where(seen, depth, 0) - np.where(found, other, 0)) / _DISTANCE_SCALE
+        error = np.where(seen & found, apart, seen != found)
         parts = [truth, drawn, heat(error)]
     gap = np.full((parts[0].shape[0], _GAP, 3), 255, np.uint8)
     return np.concatenate([parts[0], gap, parts[1], gap, parts[2]], axis=1)

@@ -22,7 +22,7 @@ from scenerep.scenes import NeuralField
 
 _LOG_EVERY = 50
 _PAUSE_SECONDS = 1.0
-_EVALUATE_SHARE = 0.1
+_EVALUATE_SHARE = 0.25
 _CLOCK_EVERY = 5
 _LEAST_WEIGHTS = 256
 
@@ -77,7 +77,7 @@ class _FieldTraining:
             self.rng.bit_generator.state = found.state["rng"]
             run.rewind(found.step)
         self.optimiser = torch.optim.Adam(
-            self.field.parameters(), lr=config.resolved_rate(), betas=(0.9, 0.99), eps=1e-15
+            self.field.parameters(), lr=config.resolved_rate(subject.name), betas=(0.9, 0.99), eps=1e-15
         )
         if found is not None:
             self._put_moments(found.arrays)
@@ -119,7 +119,7 @@ class _FieldTraining:
         places, targets = self.subject.draw(self.rng, self.config.batch)
         weights = self.subject.weights(targets)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.resolved_rate() * 0.5 * (1 + math.cos(math.pi * self.progress))
+            group["lr"] = self.config.resolved_rate(self.subject.name) * 0.5 * (1 + math.cos(math.pi * self.progress))
         self.step += 1
         self.optimiser.zero_grad(set_to_none=True)
         error = self.field(torch.from_numpy(places)) - torch.from_numpy(targets)
