@@ -18,7 +18,7 @@ export class ChunkedFile {
    */
   constructor(bytes, file) {
     const { kind, length } = readStart(bytes, file);
-    if (kind === KINDS.splats) throw new FormatError(file, "kind 2 or 3", String(kind), 10);
+    if (kind === KINDS.splats) throw new FormatError(file, "kind 2 to 5", String(kind), 10);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const [textLength, count, chunkCount] = [16, 20, 24].map((at) => view.getUint32(at, true));
     const [layers, degree, zero, flags] = bytes.subarray(28, 32);

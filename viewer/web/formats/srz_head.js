@@ -4,7 +4,8 @@ import { crc32 } from "./crc32.js";
 
 export const MAGIC = Uint8Array.of(0x89, 0x53, 0x52, 0x5a, 0x0d, 0x0a, 0x1a, 0x0a);
 export const HEADER = 88;
-export const KINDS = { splats: 1, codebooks: 2, anchors: 3 };
+export const KINDS = { splats: 1, codebooks: 2, anchors: 3, voxels: 4, mipVoxels: 5 };
+const FIELD = 6; // a coordinate network, which the page does not draw
 export const STREAMS = ["geometry", "shape", "opacity", "colour", "sh1", "sh2", "sh3"];
 export const VERSION = 3;
 const MOST_LAYERS = 16;
@@ -31,7 +32,10 @@ export function readStart(bytes, file) {
     throw new FormatError(file, `version ${VERSION}`, String(version), 8, hint);
   }
   const kind = view.getUint16(10, true);
-  if (kind < 1 || kind > 3) throw new FormatError(file, "kind 1, 2 or 3", String(kind), 10, "update the viewer: the file is newer");
+  if (!Object.values(KINDS).includes(kind)) {
+    const hint = kind === FIELD ? "`scenerep export` makes a picture or a mesh of a network" : "update the viewer: the file is newer";
+    throw new FormatError(file, "kind 1 to 5", String(kind), 10, hint);
+  }
   const length = view.getUint32(12, true);
   if (length > MOST_HEAD) throw new FormatError(file, `a head of at most ${MOST_HEAD} bytes`, String(length), 12);
   return { kind, length };

@@ -29,7 +29,13 @@ const operations = {
     const began = performance.now();
     const scene = await readWhole(bytes, file);
     const { format, version, count, degree, antialiased, shType, shSpace, metadata = {} } = scene;
-    const head = { format, version, count, degree, antialiased, shType, shSpace };
+    const head = { format, version, count, degree, antialiased, shType, shSpace, voxels: Boolean(scene.field) };
+    if (scene.field) {
+      const { buildBricks } = await import("../render/bricks.js");
+      const { network, degree: shading } = scene.field;
+      const field = { ...buildBricks(scene.field), network, degree: shading };
+      return { head, metadata, pieces: [{ first: 0, count, field }], milliseconds: performance.now() - began };
+    }
     return { head, metadata, pieces: pieces(scene, degree), milliseconds: performance.now() - began };
   },
 };

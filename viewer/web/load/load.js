@@ -3,7 +3,8 @@
  *
  * @typedef {{format: string, version: number|null, count: number, degree: number, antialiased: boolean, bytes: number|null,
  *   layers: number, up: number[]|null, cameras: object[]|null, background: number[]|null, metadata: object,
- *   shType: string, shSpace: string}} SceneHead
+ *   shType: string, shSpace: string, voxels?: boolean}} SceneHead
+ *   voxels: it is no scene of splats, and its one chunk has a `field`, see render/bricks.js.
  * @typedef {{id: number, layer: number, first: number, count: number, means: Float32Array, logScales: Float32Array,
  *   quats: Float32Array, opacities: Float32Array, colours: Float32Array, sh: Int16Array|Float32Array|null,
  *   shSteps: Float32Array}} SplatChunk

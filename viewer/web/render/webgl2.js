@@ -9,6 +9,7 @@ import { Turns } from "../tasks.js";
 import { toBytes } from "./pixels.js";
 import { BLEND_SHADER, COVER_SHADER, DIFFERENCE_SHADER, DRAW_SHADER, NOTHING_SHADER, PROJECT_OUTPUTS, projectShader, RESOLVE_SHADER } from "./shaders.js";
 import { WebGl2Scene } from "./webgl2_scene.js";
+import { WebGl2Voxels } from "./webgl2_voxels.js";
 
 const GEOMETRY_UNIT = 0;
 const SH_UNIT = 1;
@@ -76,7 +77,8 @@ export class Renderer {
 
   /** @param {import("../load/load.js").SceneHead} head */
   createScene(head) {
-    const scene = new WebGl2Scene(this.gl, head, { onOrder: () => this.onChange(), turn: () => this.turn() });
+    const Kind = head.voxels ? WebGl2Voxels : WebGl2Scene;
+    const scene = new Kind(this.gl, head, { onOrder: () => this.onChange(), turn: () => this.turn() });
     this.scenes.add(scene);
     return scene;
   }
@@ -106,11 +108,12 @@ export class Renderer {
 
   /** Asks for the order of each scene's splats as this camera sees them. */
   sort(scene, camera) {
-    scene.sorter.request(depthRow(camera));
+    scene.sorter?.request(depthRow(camera)); // voxels have no order
   }
 
   /** Sorts a scene as this camera sees it, before it is shown for the first time. */
   async prepare(scene, camera) {
+    if (!scene.sorter) return;
     const { order } = await scene.sorter.ask(depthRow(camera));
     scene.setOrder(order);
   }
@@ -179,14 +182,14 @@ export class Renderer {
     const { width, height } = camera;
     const limit = Math.min(gl.getParameter(gl.MAX_RENDERBUFFER_SIZE), gl.getParameter(gl.MAX_TEXTURE_SIZE));
     if (!(width >= 1 && height >= 1 && Math.max(width, height) <= limit)) throw new Error(`a picture of ${width} x ${height} is beyond this browser's ${limit} pixels a side`);
-    const { order } = await scene.sorter.ask(depthRow(camera));
+    const order = scene.sorter ? (await scene.sorter.ask(depthRow(camera))).order : null;
     if (this.lost) throw new Error("the graphics context was lost; try again in a moment");
     const blended = this.format(mode === "exact");
     const floats = blended !== null;
     const format = blended ?? gl.RGBA8;
     const target = this.target(width, height, format, "capture"); // may throw: no order is changed yet
     const shown = scene.order;
-    scene.setOrder(order);
+    if (order) scene.setOrder(order);
     this.paint([{ scene }], camera, target.frame, floats ? null : this.background);
     const numbers = floats ? new Float32Array(4 * width * height) : new Uint8Array(4 * width * height);
     gl.readPixels(0, 0, width, height, gl.RGBA, floats ? gl.FLOAT : gl.UNSIGNED_BYTE, numbers);
@@ -202,7 +205,7 @@ export class Renderer {
   paint(parts, camera, frame, background) {
     const { gl } = this;
     const { width, height } = camera;
-    for (const { scene } of parts) this.project(scene, camera);
+    for (const { scene } of parts) if (!scene.head.voxels) this.project(scene, camera);
     gl.bindFramebuffer(gl.FRAMEBUFFER, frame);
     gl.viewport(0, 0, width, height);
     gl.disable(gl.DEPTH_TEST);
@@ -211,14 +214,18 @@ export class Renderer {
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    gl.useProgram(this.draw.program);
-    gl.uniform2f(this.draw.uniforms.size, width, height);
-    gl.bindVertexArray(this.drawing);
     for (const { scene, from = 0, to = 1 } of parts) {
       if (!scene.drawn) continue;
       const [left, right] = [Math.round(from * width), Math.round(to * width)];
       gl.enable(gl.SCISSOR_TEST);
       gl.scissor(left, 0, Math.max(0, right - left), height);
+      if (scene.head.voxels) {
+        this.march(scene, camera);
+        continue;
+      }
+      gl.useProgram(this.draw.program);
+      gl.uniform2f(this.draw.uniforms.size, width, height);
+      gl.bindVertexArray(this.drawing);
       gl.bindBuffer(gl.ARRAY_BUFFER, scene.projected);
       for (let i = 0; i < 4; i++) {
         gl.enableVertexAttribArray(i);
@@ -229,6 +236,28 @@ export class Renderer {
     }
     gl.disable(gl.SCISSOR_TEST);
     gl.disable(gl.BLEND);
+  }
+
+  /** Marches through a voxel field, a ray for each pixel of the framebuffer. */
+  march(scene, camera) {
+    const { gl } = this;
+    const key = JSON.stringify(scene.kind);
+    if (!this.programs.has(key)) this.programs.set(key, program(gl, COVER_SHADER, scene.shader));
+    const chosen = this.programs.get(key);
+    const { uniforms: u } = chosen;
+    const m = camera.viewFromWorld;
+    gl.useProgram(chosen.program);
+    scene.bind(chosen);
+    // The rows of camera from world are the columns of world from camera.
+    gl.uniformMatrix3fv(u.rotation, false, [m[0], m[1], m[2], m[4], m[5], m[6], m[8], m[9], m[10]]);
+    gl.uniform3fv(u.eye, eyeOf(m));
+    gl.uniform4f(u.lens, camera.fx, camera.fy, camera.cx, camera.cy);
+    gl.uniform1f(u.height, camera.height);
+    const [low, high] = boxOf(scene);
+    gl.uniform3fv(u.low, low);
+    gl.uniform3fv(u.high, high);
+    gl.bindVertexArray(this.empty);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
   /** What is drawn of each splat, in drawing order, into scene.projected. */
@@ -258,7 +287,7 @@ export class Renderer {
     gl.uniform2f(u.gain, scene.gain.logScale, scene.gain.opacity);
     gl.uniform1i(u.antialiased, scene.head.antialiased ? 1 : 0);
     gl.uniform1i(u.degree, scene.degree);
-    const [low, high] = scene.box ? [scene.box.slice(0, 3), scene.box.slice(3)] : [EVERYWHERE.map((x) => -x), EVERYWHERE];
+    const [low, high] = boxOf(scene);
     gl.uniform3fv(u.low, low);
     gl.uniform3fv(u.high, high);
     gl.bindVertexArray(this.projecting);
@@ -321,6 +350,9 @@ export class Renderer {
 
 /** z = row . (x, y, z, 1) */
 export const depthRow = ({ viewFromWorld: m }) => [m[8], m[9], m[10], m[11]];
+
+/** The corners of what is drawn of a scene. */
+const boxOf = ({ box }) => (box ? [box.slice(0, 3), box.slice(3)] : [EVERYWHERE.map((x) => -x), EVERYWHERE]);
 
 /** Centre of the camera in the world: -R^T t. */
 export function eyeOf(m) {
