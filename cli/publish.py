@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from scenerep.cli.common import format_bytes, print_json, print_table, say
-from scenerep.cli.sources import open_source, require_content
+from scenerep.cli.sources import open_source, require_content, require_views
 from scenerep.errors import ConfigError
 
 
@@ -53,7 +53,7 @@ def publish_command(
     background = opened.visible_background("auto", capture)
     result = publish(
         Publication(
-            scene=opened.gaussians,
+            scene=require_views(opened),
             path=source,
             camera=typical_view(around, layout),
             up=layout.up if up is None else up,
@@ -72,7 +72,7 @@ def publish_command(
     print_table(
         [
             ("folder", str(out)),
-            ("scene", f"{result['file']}, {format_bytes(result['bytes'])}, {result['count']:,} Gaussians"),
+            ("scene", f"{result['file']}, {format_bytes(result['bytes'])}, {result['count']:,} {opened.scene.noun}"),
             ("size", format_bytes(result["total_bytes"])),
         ]
     )

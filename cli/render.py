@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from scenerep.cli.common import Progress, print_json, print_table, stage_progress
-from scenerep.cli.fields import is_network
-from scenerep.cli.sources import Background, Source, open_source, require_content
+from scenerep.cli.sources import Background, Source, open_source, require_content, require_views
 from scenerep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -64,10 +63,7 @@ def render_command(
         raise ConfigError(f"--frames {frames} is not a number of pictures", f"use 1 to {_MAX_FRAMES}")
     opened = open_source(source)
     require_content(opened)
-    if is_network(opened):
-        raise ConfigError(
-            f"{source} holds a network, which has no views to draw", "scenerep export writes its picture or mesh"
-        )
+    require_views(opened)
     target = out or _default_out(opened, path, view)
     refuse_existing(target, overwrite)
     capture = opened.capture_if_any(data)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scenerep.evaluation.pictures import Rgb
     from scenerep.geometry.cameras import Camera
     from scenerep.runs import Run
-    from scenerep.scenes import Gaussians, Scene
+    from scenerep.scenes import Gaussians, MipVoxels, Scene, Voxels
 
 Background = Literal["auto", "white", "black"]
 _COLOURS: dict[str, Rgb] = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
@@ -230,3 +230,13 @@ def require_content(source: Source) -> None:
     """Raise a ConfigError if the scene is empty: there is nothing to measure or to show."""
     if len(source.scene) == 0:
         raise ConfigError(f"{source.path} holds no {source.scene.noun}", "train it on, or choose another file")
+
+
+def require_views(source: Source) -> Gaussians | Voxels | MipVoxels:
+    """The scene, for what draws it; a ConfigError if it is a network."""
+    from scenerep.scenes import NeuralField
+
+    if isinstance(source.scene, NeuralField):
+        hint = "scenerep export writes its picture or mesh"
+        raise ConfigError(f"{source.path} holds a network, which has no views to draw", hint)
+    return source.scene

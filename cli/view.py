@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from scenerep.cli.common import say
-from scenerep.cli.sources import Source, open_source, require_content
+from scenerep.cli.sources import Source, open_source, require_content, require_views
 from scenerep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def view_command(
         try:
             with contextlib.suppress(KeyboardInterrupt):  # the ordinary way to end it, no failure
                 count = sum(len(source.scene) for source in opened)
-                what = f"{count:,} Gaussians" + (f" in {len(opened)} scenes" if len(opened) > 1 else "")
+                what = f"{count:,} {opened[0].scene.noun}" + (f" in {len(opened)} scenes" if len(opened) > 1 else "")
                 who = "this machine only" if host == _LOOPBACK else "whoever has this address"
                 say(f"showing {what} at {server.url} ({who}); Ctrl-C ends it")
-                if most is None and count > _MANY:
+                if most is None and count > _MANY and opened[0].scene.noun == "Gaussians":
                     say(f"if the browser is slow, try --most {_MANY}")
                 if not no_open:
                     webbrowser.open(server.url)
@@ -86,9 +86,9 @@ def _page(opened: list[Source], port: int, host: str, data: Path | None, most: i
     background = first.visible_background("auto", capture)
     offers = []
     for source in opened:
-        offer = offer_scene(source.path, source.gaussians, folder)
+        offer = offer_scene(source.path, require_views(source), folder)
         if offer.file.parent == folder.resolve():
-            say(f"note: {source.path} is sent to the page as a PLY")
+            say(f"note: {source.path} is sent to the page as a {offer.format.upper()}")
         offers.append(offer)
     surroundings = Surroundings(
         title, background, capture, cameras, most, first.viewer_up() if capture is None else None

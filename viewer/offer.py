@@ -13,13 +13,13 @@ import numpy as np
 from scenerep.captures import Capture
 from scenerep.geometry.cameras import Camera, camera_entry
 from scenerep.geometry.layout import camera_layout
+from scenerep.io import ply, srz
 from scenerep.io.files import write_bytes
-from scenerep.io.ply import PlyOptions, write
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, MipVoxels, Voxels
 from scenerep.viewer.server import typical_view
 
 PAGE_FORMATS = frozenset({"ply", "compressed.ply", "splat", "spz", "sog", "srz"})
-"""What viewer/web/formats decodes. Everything else is turned into a PLY, which holds all that a scene has."""
+"""What viewer/web/formats decodes. All other splats are turned into a PLY, which holds all that a scene has."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,15 @@ class Offer:
     name: Shown to people: a file's or a run's name, never a path.
     file: Where its bytes are, symbolic links resolved.
     format: A member of PAGE_FORMATS.
-    count: Gaussians.
+    count: Gaussians or voxels.
+    voxels: Whether it is a voxel field.
     """
 
     name: str
     file: Path
     format: str
     count: int
+    voxels: bool = False
 
     @property
     def id(self) -> str:
@@ -43,17 +45,24 @@ class Offer:
         return hashlib.blake2b(str(self.file).encode(), digest_size=9).hexdigest()
 
 
-def offer_scene(path: Path, scene: Gaussians, folder: Path) -> Offer:
-    """A scene that was read from `path`: that file itself where the page reads it, else a PLY of it in `folder`."""
-    name = path.resolve().name
+def offer_scene(path: Path, scene: Gaussians | Voxels | MipVoxels, folder: Path) -> Offer:
+    """A scene that was read from `path`: that file itself where the page reads it, else a file of it in `folder`.
+
+    Of splats that is a PLY, of voxels an .srz with steps that a picture does not show.
+    """
+    name, voxels = path.resolve().name, not isinstance(scene, Gaussians)
     if is_read_by_page(path, scene):
-        return Offer(name, path.resolve(), scene.metadata["format"], len(scene))
-    file = folder / f"{len(list(folder.iterdir()))}.ply"
-    write_bytes(file, write(scene, PlyOptions(all_bands=False)))
-    return Offer(name, file.resolve(), "ply", len(scene))
+        return Offer(name, path.resolve(), scene.metadata["format"], len(scene), voxels)
+    if isinstance(scene, Gaussians):
+        kind, data = "ply", ply.write(scene, ply.PlyOptions(all_bands=False))
+    else:
+        kind, data = "srz", srz.write_voxels(scene)
+    file = folder / f"{len(list(folder.iterdir()))}.{kind}"
+    write_bytes(file, data)
+    return Offer(name, file.resolve(), kind, len(scene), voxels)
 
 
-def is_read_by_page(path: Path, scene: Gaussians) -> bool:
+def is_read_by_page(path: Path, scene: Gaussians | Voxels | MipVoxels) -> bool:
     """Whether the page reads the file at `path`, from which `scene` was read."""
     kind = scene.metadata.get("format")
     if not path.is_file() or kind not in PAGE_FORMATS:

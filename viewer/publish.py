@@ -24,9 +24,9 @@ from scenerep.errors import DataError
 from scenerep.evaluation import to_uint8
 from scenerep.geometry.cameras import Camera, camera_entry
 from scenerep.io.files import replacing_folder
-from scenerep.io.srz import SrzOptions, fine_quantiser
+from scenerep.io.srz import SrzOptions, fine_quantiser, write_voxels
 from scenerep.render import render, significance
-from scenerep.scenes import Gaussians
+from scenerep.scenes import Gaussians, MipVoxels, Voxels
 from scenerep.viewer.guard import content_policy
 from scenerep.viewer.offer import is_read_by_page
 from scenerep.viewer.serve import SUFFIXES, page_modules
@@ -52,7 +52,7 @@ class Publication:
     cameras: The scene's cameras, which tell what matters most; empty: a ring around it.
     """
 
-    scene: Gaussians
+    scene: Gaussians | Voxels | MipVoxels
     path: Path
     camera: Camera
     up: np.ndarray
@@ -86,10 +86,13 @@ def publish(publication: Publication, out: Path, *, overwrite: bool = False) -> 
         target = folder / f"scene.{kind}"
         if copied:
             shutil.copyfile(p.path, target)
-        else:
+        elif isinstance(p.scene, Gaussians):
             target.write_bytes(scene_in_layers(p.scene, p.cameras, p.metadata))
+        else:
+            target.write_bytes(write_voxels(p.scene, p.metadata))
         size, count = target.stat().st_size, len(p.scene)
-        entry = {"id": "scene", "url": target.name, "name": p.title, "format": kind, "count": count, "bytes": size}
+        entry = {"id": "scene", "url": target.name, "name": p.title, "format": kind, "count": count}
+        entry |= {"bytes": size, "voxels": not isinstance(p.scene, Gaussians)}
         start = {**camera_entry(p.camera), "name": "start", "split": None, "photo": None}
         told = {
             "title": p.title,
@@ -104,7 +107,9 @@ def publish(publication: Publication, out: Path, *, overwrite: bool = False) -> 
         (folder / "scenes.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
         (folder / POSTER).write_bytes(poster(p.scene, p.camera, p.background))
         page = folder / "index.html"
-        page.write_text(with_tags(page.read_text("utf-8"), p.title, _describe(count, size), p.url), "utf-8")
+        page.write_text(
+            with_tags(page.read_text("utf-8"), p.title, _describe(count, p.scene.noun, size), p.url), "utf-8"
+        )
         total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {
         "folder": str(out),
@@ -126,7 +131,7 @@ def scene_in_layers(scene: Gaussians, cameras: tuple[Camera, ...], metadata: dic
     return encode(layered(quantise(scene, fine_quantiser(scene, SrzOptions())), importance, _LAYERS))
 
 
-def poster(scene: Gaussians, camera: Camera, background: tuple[float, float, float]) -> bytes:
+def poster(scene: Gaussians | Voxels | MipVoxels, camera: Camera, background: tuple[float, float, float]) -> bytes:
     """A JPEG of 1200 x 630 pixels with the vertical field of view of `camera`."""
     width, height = _POSTER_SIZE
     scale = height / camera.height
@@ -172,8 +177,8 @@ def with_tags(page: str, title: str, description: str, url: str | None) -> str:
     return page
 
 
-def _describe(count: int, size: int) -> str:
-    return f"A 3D scene of {count:,} Gaussians in {size / 1e6:.1f} MB, drawn in the browser."
+def _describe(count: int, noun: str, size: int) -> str:
+    return f"A 3D scene of {count:,} {noun} in {size / 1e6:.1f} MB, drawn in the browser."
 
 
 def _is_published(folder: Path) -> bool:

@@ -123,7 +123,13 @@ class PageServer:
         scenes = []
         for key in self._order:
             offer = self._offers[key]
-            entry = {"id": key, "url": f"scene/{key}", "name": offer.name, "format": offer.format}
+            entry = {
+                "id": key,
+                "url": f"scene/{key}",
+                "name": offer.name,
+                "format": offer.format,
+                "voxels": offer.voxels,
+            }
             scenes.append({**entry, "count": offer.count, "bytes": offer.file.stat().st_size})
         told = {**self._described, "scenes": scenes, "live": self._live is not None}
         return web.Response(

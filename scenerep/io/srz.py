@@ -6,13 +6,19 @@ This writes a scene as it is, with fine steps; the compressors choose steps, Gau
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from scenerep.coding import Quantiser, decode_file, encode, focus_of, grid_for, quantise
 from scenerep.coding.container import is_srz
 from scenerep.coding.quantiser import MAX_DEPTH, contract
-from scenerep.scenes import Gaussians, Scene
+from scenerep.coding.voxels import Importance, VoxelSteps, encode_mip_voxels, encode_voxels
+from scenerep.scenes import Gaussians, MipVoxels, Scene, Voxels
 
-__all__ = ["SrzOptions", "is_srz", "read", "write"]
+__all__ = ["SrzOptions", "is_srz", "read", "write", "write_voxels"]
+
+_VOXEL_STEP = 1 / 64  # of raw values: a logistic colour moves by at most a quarter of half of that
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,18 @@ def write(scene: Gaussians, options: SrzOptions | None = None) -> bytes:
         SceneRepError: the metadata have no JSON form, or a value is not finite.
     """
     return encode(quantise(scene, fine_quantiser(scene, options or SrzOptions())))
+
+
+def write_voxels(scene: Voxels | MipVoxels, metadata: dict[str, Any] | None = None) -> bytes:
+    """A voxel field as an `.srz` file, every value within half a step of about what 8-bit pixels round."""
+    steps = VoxelSteps(_VOXEL_STEP, _VOXEL_STEP, _VOXEL_STEP)
+    if isinstance(scene, Voxels):
+        return encode_voxels(scene, steps, _even(len(scene)), 0.0, metadata)
+    return encode_mip_voxels(scene, steps, tuple(_even(len(index)) for index in scene.indices), 0.0, metadata)
+
+
+def _even(n: int) -> Importance:
+    return Importance(np.ones(n), np.ones(n), np.ones(n))
 
 
 def fine_quantiser(scene: Gaussians, options: SrzOptions) -> Quantiser:

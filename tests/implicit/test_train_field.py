@@ -188,7 +188,7 @@ def test_decompress(surface_run: Path, tmp_path: Path, run_json: Json) -> None:
     ("arguments", "message"),
     [
         (["render", "RUN"], "no views"),
-        (["view", "RUN", "--no-open"], "splats only"),
+        (["view", "RUN", "--no-open"], "no views"),
         (["export", "RUN", "x.splat"], "not written"),
         (["export", "RUN", "x.srz"], "not written"),
         (["export", "RUN", "x.png"], "no picture"),

@@ -5,6 +5,9 @@ import { depthAt, worldAt } from "./view/pick.js";
 import { subtract, length, mix } from "./view/math.js";
 import { between, Viewpoint } from "./view/viewpoint.js";
 
+/** What a scene consists of, for people. */
+export const nounOf = (head) => (head?.voxels ? "voxel" : "splat");
+
 const SLOW_FRAME = 70; // ms: above, the picture gets coarser while it moves
 const QUICK_FRAME = 28;
 const COARSENESS = [1, 0.75, 0.5, 0.35];
@@ -394,6 +397,7 @@ export class App extends EventTarget {
         name: entry.name,
         format: entry.head?.format ?? null,
         shDegree: entry.head?.degree ?? null,
+        noun: nounOf(entry.head),
         splats: entry.head?.count ?? 0,
         loaded: entry.scene?.count ?? 0,
         drawn: entry.scene?.drawn ?? 0,

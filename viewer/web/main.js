@@ -20,8 +20,10 @@ const asked = new URLSearchParams(location.search);
 
 async function start() {
   let app;
+  const told = await describe();
+  const voxels = told?.scenes?.some((scene) => scene.voxels); // which only WebGL 2 draws
   try {
-    app = new App(get("view"), await createRenderer(get("view"), asked.get("renderer")));
+    app = new App(get("view"), await createRenderer(get("view"), asked.get("renderer") ?? (voxels ? "webgl2" : null)));
   } catch (error) {
     get("landing").hidden = false;
     get("landing").append(el("div", {}, el("h2", { text: "This browser cannot draw the scene" }), el("p", { text: error.message })));
@@ -57,13 +59,12 @@ async function start() {
     app.placed = true;
     app.home = app.view.copy();
   }
-  await openWhatIsAsked(app);
+  await openWhatIsAsked(app, told);
 }
 
 /** `?scene=` and `?compare=`, else what scenes.json beside the page names, else an invitation. */
-async function openWhatIsAsked(app) {
+async function openWhatIsAsked(app, told) {
   const urls = ["scene", "compare"].map((key) => asked.get(key)).filter(Boolean);
-  const told = await describe();
   if (told) {
     app.told = told;
     get("title").textContent = told.title || "scenerep";

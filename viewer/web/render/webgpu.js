@@ -93,6 +93,7 @@ export class WebGpuRenderer {
 
   /** @param {import("../load/load.js").SceneHead} head */
   createScene(head) {
+    if (head.voxels) throw new Error("voxels are drawn by WebGL 2: add ?renderer=webgl2 to the address of this page");
     const scene = new WebGpuScene(this, head);
     this.scenes.add(scene);
     return scene;

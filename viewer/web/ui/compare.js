@@ -1,4 +1,5 @@
 /** Two scenes and one camera: a divider, flicker, a map of differences. */
+import { nounOf } from "../app.js";
 import { fileSource } from "../load/source.js";
 import { bytesText, el, get, row, tellError } from "./dom.js";
 
@@ -49,9 +50,9 @@ export function setUpCompare(app, panel) {
     const entry = app.slots[slot];
     if (!entry?.head) return null;
     const { head } = entry;
-    const bits = head.count && head.bytes ? ` · ${((8 * head.bytes) / head.count).toFixed(1)} bits a splat` : "";
+    const bits = head.count && head.bytes ? ` · ${((8 * head.bytes) / head.count).toFixed(1)} bits a ${nounOf(head)}` : "";
     const psnr = entry.psnr ? ` · ${entry.psnr.db.toFixed(2)} dB at ${entry.psnr.camera}` : "";
-    return el("div", { class: `label ${side}` }, el("b", { text: entry.name }), `${bytesText(head.bytes)} · ${head.count.toLocaleString("en")} splats${bits}${psnr}`);
+    return el("div", { class: `label ${side}` }, el("b", { text: entry.name }), `${bytesText(head.bytes)} · ${head.count.toLocaleString("en")} ${nounOf(head)}s${bits}${psnr}`);
   };
   const show = () => {
     divider.hidden = app.mode !== "split" && !app.photoSide;

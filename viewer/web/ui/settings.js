@@ -6,8 +6,9 @@ const hex = (rgb) => `#${rgb.map((v) => Math.round(255 * v).toString(16).padStar
 
 export function setUpSettings(app, panel) {
   const build = () => {
-    const count = Math.max(1, ...app.slots.filter((entry) => entry?.head).map((entry) => entry.head.count));
-    const degree = Math.max(0, ...app.slots.filter((entry) => entry?.head).map((entry) => entry.head.degree));
+    const heads = app.slots.filter((entry) => entry?.head && !entry.head.voxels).map((entry) => entry.head);
+    const count = Math.max(1, ...heads.map((head) => head.count));
+    const degree = Math.max(0, ...heads.map((head) => head.degree));
     const budget = el("input", { type: "range", min: 0, max: 100, step: 1, value: app.budget && app.budget < count ? Math.round(100 * Math.sqrt(app.budget / count)) : 100 });
     const shown = el("output", { text: "" });
     const tellBudget = () => (shown.textContent = Number(budget.value) === 100 ? `all ${count.toLocaleString("en")} splats` : `${Math.round(count * (budget.value / 100) ** 2).toLocaleString("en")} of ${count.toLocaleString("en")}`);
@@ -25,7 +26,7 @@ export function setUpSettings(app, panel) {
     const axes = [...(upName ? [] : [["", "from the cameras"]]), ...Object.keys(AXES).map((name) => [name, name])];
     const theme = document.documentElement.dataset.theme ?? "";
     return [
-      row("Splats", budget, shown),
+      ...(heads.length ? [row("Splats", budget, shown)] : []),
       row("Colour by direction", select([...Array(degree + 1).keys()].map((d) => [d, d === 0 ? "off" : `degree ${d}`]), Math.min(app.shDegree ?? degree, degree), (d) => app.setDegree(Number(d)))),
       row("Field of view", el("input", { type: "range", min: 15, max: 110, value: Math.round((app.view.lens.fov * 180) / Math.PI), "aria-label": "Field of view in degrees", oninput: (e) => {
         app.view.lens = { ...app.view.lens, fov: (Number(e.target.value) * Math.PI) / 180 };

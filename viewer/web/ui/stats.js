@@ -26,13 +26,13 @@ export function setUpStats(app, open) {
     const [first] = stats.scenes;
     const fps = stats.fps ? ` · ${stats.fps.toFixed(0)} fps` : "";
     const coarse = stats.fineness < 1 ? ` · ${Math.round(100 * stats.fineness)} % size while moving` : "";
-    summary.textContent = first ? `${first.splats.toLocaleString("en")} splats · ${bytesText(first.bytes)}${fps}${coarse}` : "no scene";
+    summary.textContent = first ? `${first.splats.toLocaleString("en")} ${first.noun}s · ${bytesText(first.bytes)}${fps}${coarse}` : "no scene";
     if (!details.open) return;
     const rows = [["frame", stats.frameMs ? `${stats.frameMs.toFixed(1)} ms` : "–"], ["draw calls", `${stats.drawMs.toFixed(1)} ms`], ["picture", `${stats.size[0]} × ${stats.size[1]}`], ["blending", stats.blending]];
     for (const scene of stats.scenes) {
       rows.push(
-        ["scene", scene.name], ["splats", `${scene.drawn.toLocaleString("en")} of ${scene.splats.toLocaleString("en")}`],
-        ["received", `${bytesText(scene.received)} of ${bytesText(scene.bytes)}`], ["bits a splat", scene.bitsPerSplat?.toFixed(1) ?? "–"],
+        ["scene", scene.name], [`${scene.noun}s`, `${scene.drawn.toLocaleString("en")} of ${scene.splats.toLocaleString("en")}`],
+        ["received", `${bytesText(scene.received)} of ${bytesText(scene.bytes)}`], [`bits a ${scene.noun}`, scene.bitsPerSplat?.toFixed(1) ?? "–"],
         ["layers", scene.layerCount ? `${scene.layers} of ${scene.layerCount}` : "–"], ["decoding", `${scene.decodeMs.toFixed(0)} ms`],
         ["first picture", scene.firstMs === null ? "–" : `${scene.firstMs.toFixed(0)} ms`], ["sort", scene.sortMs === null ? "–" : `${scene.sortMs.toFixed(1)} ms`], ["GPU memory", bytesText(scene.gpuBytes)],
       );
