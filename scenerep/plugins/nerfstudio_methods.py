@@ -40,7 +40,7 @@ splats = MethodSpecification(
         pipeline=VanillaPipelineConfig(
             datamanager=FullImageDatamanagerConfig(
                 dataparser=NerfstudioDataParserConfig(load_3D_points=True),
-                cache_images="cpu",
+                cache_images="gpu",  # of the model's device: "cpu" pins them, which needs CUDA
                 cache_images_type="uint8",
             ),
             model=SplatsModelConfig(),
