@@ -98,7 +98,8 @@ def mip(data: Path, capture_name: str, steps: int, resolution: int, folder: Path
     for name, levels in (("mip", "4"), ("single", "1")):
         out = folder / f"{capture_name}-{name}"
         options = ["--levels", levels, "--scales", "4", "--steps", str(steps), "--resolution", str(resolution)]
-        scenerep("train", "mip-voxels", "--data", place, *options, "--out", str(out))
+        if not out.exists():
+            scenerep("train", "mip-voxels", "--data", place, *options, "--out", str(out))
         runs[name] = Run.open(out)
     run = runs["mip"]
     capture = open_capture(run.data, max_side=run.max_side, test_every=run.test_every)
@@ -123,11 +124,12 @@ def prefiltered(single: Any, levels: int) -> Any:
 
     from scenerep.voxels.mip_grid import USED, MipGrid
 
-    size = single.space.size
-    assert all((n - 1) % (1 << (levels - 1)) == 0 for n in size), "choose a resolution that can be halved"
-    out = MipGrid(single.space, levels, step=single.step)
+    space = _halvable(single.space, 1 << (levels - 1))
+    nx, ny, nz = single.space.size
+    out = MipGrid(space, levels, step=single.step)
     out.optimiser = single.optimiser
-    values = single.pyramid.levels[0].values[:, :USED].reshape(*size[::-1], USED)
+    values = single.pyramid.levels[0].values[:, :USED].reshape(nz, ny, nx, USED)
+    values = np.pad(values, [(0, wide - n) for wide, n in zip(space.size[::-1], (nz, ny, nx), strict=True)] + [(0, 0)])
     for level in out.pyramid.levels:
         flat = np.ascontiguousarray(values.reshape(-1, USED))
         touched = np.flatnonzero(flat.any(axis=1))
@@ -135,6 +137,16 @@ def prefiltered(single: Any, levels: int) -> Any:
         values = uniform_filter(values, size=(3, 3, 3, 1), mode="nearest")[::2, ::2, ::2]
     out.pyramid.mark_dense()
     return out
+
+
+def _halvable(space: Any, multiple: int) -> Any:
+    """The space with empty voxels added at its far sides, so that its cells can be halved."""
+    from scenerep.voxels.space import Space
+
+    size = np.array(space.size)
+    wide = -(-(size - 1) // multiple) * multiple + 1
+    upper = space.box[0] + (space.box[1] - space.box[0]) * (wide - 1) / (size - 1)
+    return Space(tuple(int(n) for n in wide), np.stack([space.box[0], upper]), space.contracted)
 
 
 def _assert_voxel_fits_pixel(space: Any, capture: Any) -> None:
@@ -222,7 +234,9 @@ def main() -> None:
     five.add_argument("--weights", type=int, default=100_000)
     five.add_argument("--subjects", default=",".join(_SUBJECTS))
     for command in (two, three, four, five):
-        command.add_argument("--keep", type=Path, help="folder for runs and files; default: a temporary one")
+        command.add_argument(
+            "--keep", type=Path, help="folder for runs and files, used again by `mip`; default: a temporary one"
+        )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(getattr(args, "keep", None) or temporary)

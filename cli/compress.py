@@ -15,7 +15,7 @@ from tyro.extras import SubcommandApp
 
 from scenerep.cli.common import EXIT_DONE, EXIT_INTERRUPTED, Interrupts, format_bytes, print_json, print_table, say
 from scenerep.cli.display import TrainingDisplay
-from scenerep.cli.fields import compress_field_network, is_network
+from scenerep.cli.fields import compress_field_network
 from scenerep.cli.sources import Background, Source, open_source, require_content
 from scenerep.errors import ConfigError, DataError
 from scenerep.registry import COMPRESSORS, Compressor, load
@@ -72,7 +72,7 @@ def compress(method: str, options: CompressOptions, config: Any) -> int:
     opened = open_source(options.source)
     require_content(opened)
     started = time.monotonic()
-    if is_network(opened):
+    if opened.network is not None:
         return compress_field_network(method, options, opened, goal_of(options), started)
     if opened.scene.noun == "voxels":
         from scenerep.cli.compress_field import compress_field

@@ -24,39 +24,38 @@ PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff")
 
 
 def is_network(source: Source) -> bool:
-    """Whether a source is a coordinate network."""
+    """Whether a source is the network of a picture or a surface; that of a radiance field is drawn as voxels."""
     from scenerep.scenes import NeuralField
 
     return isinstance(source.scene, NeuralField)
 
 
 def network_of(source: Source) -> NeuralField:
-    """The scene of a source that is a coordinate network."""
-    from scenerep.scenes import NeuralField
-
-    assert isinstance(source.scene, NeuralField)
-    return source.scene
+    """The network of a source that has one."""
+    assert source.network is not None
+    return source.network
 
 
 def subject_of(source: Source, data: Path | None, max_side: int | None = None) -> Subject:
-    """The picture or mesh at `data`, or else that of the run.
+    """The picture, mesh or capture at `data`, or else that of the run.
 
     Raises:
         DataError: neither is there, or it is of another kind than the network.
     """
-    from scenerep.implicit.subjects import open_subject
+    from scenerep.cli.training import open_field_subject
+    from scenerep.implicit.config import FieldConfig
 
     if data is None and source.run is None:
         raise DataError(f"{source.path} does not say which file it was made from", "name it with --data")
-    place, background = data, "white"
+    place, config, test_every = data, FieldConfig(), 8
     if source.run is not None:
-        place = data or source.run.data
-        background = str(source.run.config.get("background", "white"))
+        place, test_every = data or source.run.data, source.run.test_every
+        config = source.run.typed_config(FieldConfig)
         max_side = source.run.max_side if max_side is None else max_side
     assert place is not None
     if not place.exists():
         raise DataError(f"{place}: what {source.path} was trained on is not there", "say where it is with --data")
-    subject = open_subject(place, max_side, background)
+    subject = open_field_subject(place, max_side, test_every, config)
     if subject.name != network_of(source).subject:
         raise DataError(f"{place} is a {subject.name}, the network holds a {network_of(source).subject}")
     return subject

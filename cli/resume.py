@@ -12,6 +12,7 @@ from scenerep.cli.common import EXIT_DONE, say, short
 from scenerep.cli.training import (
     find_points,
     load_points,
+    open_field_subject,
     open_training_capture,
     refuse_viewer,
     report,
@@ -58,9 +59,9 @@ def resume(
     done = checkpoint.step if checkpoint else 0
     seconds = float(checkpoint.state.get("seconds", 0.0)) if checkpoint else 0.0
     config = _new_budget(config, steps, minutes, done, seconds)
-    if METHODS[found.method].reads == "file":
+    if METHODS[found.method].reads == "subject":
         refuse_viewer(found.method, viewer)
-        subject = _file_subject(found, config, data)
+        subject = open_field_subject(data or found.data, found.max_side, found.test_every, config)
     else:
         subject = _capture(found, data)
     found.set_config(config)
@@ -85,12 +86,6 @@ def _capture(found: Run, data: Path | None) -> Capture:
         points = find_points(capture, found.seed)
         save_points(found.path / "points.npz", points)
     return capture if points is None else capture.with_points(points)
-
-
-def _file_subject(found: Run, config: Any, data: Path | None) -> Any:
-    from scenerep.implicit.subjects import open_subject
-
-    return open_subject(data or found.data, found.max_side, config.background)
 
 
 def _new_budget(config: Any, steps: int | None, minutes: float | None, done: int, seconds: float) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scenerep.evaluation.pictures import Rgb
     from scenerep.geometry.cameras import Camera
     from scenerep.runs import Run
-    from scenerep.scenes import Gaussians, MipVoxels, Scene, Voxels
+    from scenerep.scenes import Gaussians, MipVoxels, NeuralField, Scene, Voxels
 
 Background = Literal["auto", "white", "black"]
 _COLOURS: dict[str, Rgb] = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
@@ -24,11 +24,16 @@ CAMERAS_FILE = "cameras.json"
 
 @dataclass(frozen=True)
 class Source:
-    """A scene, and the run that it comes from, if it comes from one."""
+    """A scene, and the run that it comes from, if it comes from one.
+
+    network: The scene if it is a coordinate network, or the one that it was baked from: radiance fields are drawn from
+        a grid of voxels.
+    """
 
     path: Path
     scene: Scene
     run: Run | None
+    network: NeuralField | None = None
 
     @property
     def gaussians(self) -> Gaussians:
@@ -201,13 +206,25 @@ def open_source(path: Path) -> Source:
         from scenerep.runs import Run
 
         run = Run.open(path)
-        return Source(path, run.scene(), run)
+        return _source(path, run.scene(), run)
     scene = read_scene(path)
     for key, value in scene.metadata.items():
         # `info` tells these; all that stands in an .srz was put there by its writer.
         if key not in ("format", "spz_version") and scene.metadata["format"] != "srz":
             say(f"note: {path}: {key.replace('_', ' ')}: {', '.join(value) if isinstance(value, tuple) else value}")
-    return Source(path, scene, None)
+    return _source(path, scene, None)
+
+
+def _source(path: Path, scene: Scene, run: Run | None) -> Source:
+    from scenerep.scenes import RADIANCE, NeuralField
+
+    if not isinstance(scene, NeuralField):
+        return Source(path, scene, run)
+    if scene.subject != RADIANCE:
+        return Source(path, scene, run, scene)
+    from scenerep.implicit.bake import bake
+
+    return Source(path, bake(scene), run, scene)
 
 
 def _points(path: Path) -> Points | None:

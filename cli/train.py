@@ -14,6 +14,7 @@ from tyro.extras import SubcommandApp
 from scenerep.cli.common import EXIT_DONE
 from scenerep.cli.training import (
     find_points,
+    open_field_subject,
     open_training_capture,
     refuse_viewer,
     report,
@@ -35,8 +36,8 @@ class TrainOptions:
     """What every method's training is told, whatever the method."""
 
     data: Path
-    """The capture: a folder made by `scenerep data`, COLMAP, nerfstudio, Blender, LLFF, ... For `train field` a picture
-    or a mesh (.obj, .ply, .glb, .stl, .off)."""
+    """The capture: a folder made by `scenerep data`, COLMAP, nerfstudio, Blender, LLFF, ... For `train field` also a
+    picture or a mesh (.obj, .ply, .glb, .stl, .off)."""
     out: Path | None = None
     """The run's folder. Default: runs/CAPTURE/METHOD/TIME, with a link `latest` beside it."""
     max_side: int | None = None
@@ -66,8 +67,8 @@ def train(method: str, options: TrainOptions, config: Any, points: Points | None
     """
     from scenerep.io.camera_path import write_camera_path
 
-    if METHODS[method].reads == "file":
-        return _train_on_file(method, options, config)
+    if METHODS[method].reads == "subject":
+        return _train_on_subject(method, options, config)
     max_side = _default_side(config) if options.max_side is None else options.max_side
     capture = open_training_capture(options.data, max_side, options.test_every)
     if points is None and METHODS[method].points and (capture.points is None or len(capture.points) == 0):
@@ -83,13 +84,24 @@ def train(method: str, options: TrainOptions, config: Any, points: Points | None
     return _train_run(method, options, config, options.data.resolve().name, capture, max_side, keep)
 
 
-def _train_on_file(method: str, options: TrainOptions, config: Any) -> int:
-    """The same for a method that reads one file."""
-    from scenerep.implicit.subjects import open_subject
+def _train_on_subject(method: str, options: TrainOptions, config: Any) -> int:
+    """The same for a method that reads a picture, a mesh or a capture."""
+    from scenerep.implicit.radiance import RadianceSubject
+    from scenerep.io.camera_path import write_camera_path
 
     refuse_viewer(method, options.viewer)
-    subject = open_subject(options.data, options.max_side, config.background)
-    return _train_run(method, options, config, options.data.resolve().stem, subject, options.max_side)
+    folder, max_side = options.data.is_dir(), options.max_side
+    if folder and max_side is None:
+        max_side = _default_side(config)
+    subject = open_field_subject(options.data, max_side, options.test_every, config)
+
+    def keep(run: Run) -> None:
+        if isinstance(subject, RadianceSubject):
+            capture = subject.capture
+            write_camera_path([capture.camera(i) for i in capture.train], run.path / "cameras.json")
+
+    name = options.data.resolve().name if folder else options.data.resolve().stem
+    return _train_run(method, options, config, name, subject, max_side, keep)
 
 
 def _train_run(

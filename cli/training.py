@@ -25,6 +25,8 @@ from scenerep.events import Densified, Evaluated, Event, Saved, Scored, Step
 
 if TYPE_CHECKING:
     from scenerep.captures.capture import Capture, Points
+    from scenerep.implicit.config import FieldConfig
+    from scenerep.implicit.subjects import Subject
     from scenerep.runs import Run
     from scenerep.scenes import Gaussians, Scene
 
@@ -39,6 +41,18 @@ def open_training_capture(path: Path, max_side: int | None, test_every: int) -> 
     for warning in capture.warnings:
         say(f"warning: {warning}")
     return capture
+
+
+def open_field_subject(path: Path, max_side: int | None, test_every: int, config: FieldConfig) -> Subject:
+    """What a coordinate network is trained on: a capture's folder, or a picture or mesh."""
+    from scenerep.implicit.radiance import RadianceSubject
+    from scenerep.implicit.subjects import open_subject
+
+    if path.is_dir():
+        if not 16 <= config.resolution <= 512:
+            raise ConfigError(f"--resolution is {config.resolution}", "give 16 to 512 voxels a side")
+        return RadianceSubject(open_training_capture(path, max_side, test_every), config.resolution)
+    return open_subject(path, max_side, config.background)
 
 
 def find_points(capture: Capture, seed: int) -> Points:
@@ -147,8 +161,9 @@ def report(run: Run, *, json: bool) -> None:
     if summary["unit"] == "Gaussians":
         following.append(f"export {place} scene.ply")
     elif summary["unit"] == "weights":
-        target = "picture.png" if summary["f_score"] is None else "mesh.glb"
-        following = [f"eval {place}", f"export {place} {target}", f"compress rdo {place} --out field.srz"]
+        shown = {"picture": f"export {place} picture.png", "surface": f"export {place} mesh.glb"}
+        following = [f"eval {place}", shown.get(summary["subject"], f"view {place}")]
+        following.append(f"compress rdo {place} --out field.srz")
     else:
         following += [f"render {place}", f"export {place} mesh.glb"]
     print("\nnext:  " + "\n       ".join(f"scenerep {command}" for command in following))
@@ -157,7 +172,7 @@ def report(run: Run, *, json: bool) -> None:
 def summarize(run: Run) -> dict[str, Any]:
     """What is known about a run: `psnr`, `ssim` (of the last evaluation), `count`, `minutes`, `step`, `bytes`, ...
 
-    `f_score` and `distance` for surfaces, None for all else.
+    `f_score` and `distance` for surfaces, `subject` for networks, None for all else.
     """
     scene = run.scene()
     measured = [entry for entry in run.metrics() if {"psnr", "f_score"} & entry.keys()]
@@ -171,6 +186,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "ssim": last.get("ssim"),
         "f_score": last.get("f_score"),
         "distance": last.get("distance"),
+        "subject": getattr(scene, "subject", None),
         "count": len(scene),
         "sh_degree": scene.sh_degree,
         "step": scene.metadata["step"],

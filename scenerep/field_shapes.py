@@ -29,7 +29,7 @@ _SURFACE_DEGREE = 8
 class FieldShape:
     """What a network consists of.
 
-    inputs: 2 for pictures, 3 for surfaces. outputs: 3 for colours, 1 for distances.
+    inputs: 2 for pictures, 3 in space. outputs: 3 for colours, 1 for distances, 13 for density and SH.
     width: Units of a hidden layer. layers: Hidden layers.
     detail: sl2a: degree of its polynomials. hash-grid: cells along a side of the finest level. Otherwise 0.
     rank: sl2a: rank of its hidden layers. hash-grid: rows of a level's table at most. Otherwise 0.
@@ -79,7 +79,7 @@ class FieldShape:
         sine = self.network in ("siren", "finer")
         checks = {
             "inputs": self.inputs in (2, 3),
-            "outputs": 1 <= self.outputs <= 4,
+            "outputs": 1 <= self.outputs <= 16,
             "width": 1 <= self.width <= MAX_WIDTH,
             "layers": 1 <= self.layers <= MAX_LAYERS,
             "detail": (1 <= self.detail <= MAX_DETAIL)

@@ -26,7 +26,7 @@ class Method:
         logs to the run, prints nothing, and saves when the caller closes the iterator (that is how Ctrl-C ends it).
     counts: What its events and its scenes count.
     points: Whether it starts from sparse points, which are triangulated where a capture has none.
-    reads: What --data names: a capture, or one file; `train` gets `implicit.subjects.open_subject` of it.
+    reads: What --data names: a capture, or a subject (a picture, a mesh or a capture); that is what `train` gets.
     """
 
     help: str
@@ -34,7 +34,7 @@ class Method:
     train: str
     counts: str = "Gaussians"
     points: bool = True
-    reads: Literal["capture", "file"] = "capture"
+    reads: Literal["capture", "subject"] = "capture"
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ METHODS = {
         points=False,
     ),
     "field": Method(
-        "Coordinate network of one picture or one mesh",
+        "Coordinate network of a picture, a mesh or a capture",
         "scenerep.implicit.config:FieldConfig",
         "scenerep.implicit.train:train",
         counts="weights",
         points=False,
-        reads="file",
+        reads="subject",
     ),
 }
 

@@ -62,14 +62,29 @@ def _mip_voxels(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: 
 
 def field_state(scene: NeuralField) -> dict[str, Any]:
     """What a checkpoint's state says of a network, under `field`."""
-    return {"shape": dataclasses.asdict(scene.shape), "subject": scene.subject, "box": scene.box.tolist()}
+    return {
+        "shape": dataclasses.asdict(scene.shape),
+        "subject": scene.subject,
+        "box": scene.box.tolist(),
+        "march": scene.march,
+        "contracted": scene.contracted,
+    }
 
 
 def _field(arrays: dict[str, np.ndarray], state: dict[str, Any], metadata: dict[str, Any]) -> NeuralField:
     about = state["field"]
     shape = FieldShape(**about["shape"])
     weights = {name: arrays[name] for name in shape.arrays()}
-    return NeuralField(shape, weights, about["subject"], np.array(about["box"]), metadata)
+    march = about.get("march")
+    return NeuralField(
+        shape,
+        weights,
+        about["subject"],
+        np.array(about["box"]),
+        metadata,
+        None if march is None else tuple(march),
+        bool(about.get("contracted", False)),
+    )
 
 
 _NETWORK = ("w1", "b1", "w2", "b2", "w3", "b3")

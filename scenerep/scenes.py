@@ -167,19 +167,23 @@ class MipVoxels:
         return arrays | {f"mlp_{name}": w for name, w in self.network.items()}
 
 
-SURFACE, PICTURE = "surface", "picture"
-SUBJECTS = (SURFACE, PICTURE)
+SURFACE, PICTURE, RADIANCE = "surface", "picture", "radiance"
+SUBJECTS = (SURFACE, PICTURE, RADIANCE)
+"""Their order is that of the numbers in .srz files."""
+_NETWORK_ENDS = {SURFACE: (3, 1), PICTURE: (2, 3), RADIANCE: (3, 13)}
 
 
 @dataclass(frozen=True)
 class NeuralField:
-    """A picture or a surface as the weights of a coordinate network; implicit/networks.py says what they mean.
+    """A picture, a surface or a radiance field as the weights of a network; implicit/networks.py says what they mean.
 
     weights: float32 arrays by name, as `shape.arrays()` lists them.
     subject: What the outputs are: of a surface its signed distance in the network's own units, negative inside; of a
-        picture (1 + y) / 2, the colour.
+        picture (1 + y) / 2, the colour; of a radiance field a vertex of Voxels, SH of degree 1.
     box: float64 [2, inputs]: what was learned, in world units or in pixels. The network sees it in [-1, 1] along the
-        longest side, see `unit_places`.
+        longest side, see `unit_places`; of a radiance field along every side, see voxels/space.py.
+    march: Of a radiance field (nx, ny, nz): vertices of the grid that it is drawn from; otherwise None.
+    contracted: Of a radiance field, as of Voxels.
     """
 
     shape: FieldShape
@@ -187,6 +191,8 @@ class NeuralField:
     subject: str
     box: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
+    march: tuple[int, int, int] | None = None
+    contracted: bool = False
 
     noun: ClassVar[str] = "weights"
 
@@ -194,8 +200,11 @@ class NeuralField:
         shapes = {name: tuple(array.shape) for name, array in self.weights.items()}
         if shapes != self.shape.arrays() or list(shapes) != list(self.shape.arrays()):
             raise SceneRepError(f"NeuralField.weights has {shapes}, expected {self.shape.arrays()}")
-        if (self.subject, self.shape.inputs, self.shape.outputs) not in ((SURFACE, 3, 1), (PICTURE, 2, 3)):
-            raise SceneRepError(f"a network of {self.shape.inputs} inputs is no {self.subject}")
+        if _NETWORK_ENDS.get(self.subject) != (self.shape.inputs, self.shape.outputs):
+            ends = f"{self.shape.inputs} inputs and {self.shape.outputs} outputs"
+            raise SceneRepError(f"a network of {ends} is no {self.subject}")
+        if (self.march is not None) != (self.subject == RADIANCE) or (self.march and min(self.march) < 2):
+            raise SceneRepError(f"a network of a {self.subject} cannot have the grid {self.march}")
         box = np.ascontiguousarray(self.box, np.float64)
         if box.shape != (2, self.shape.inputs) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
             raise SceneRepError(f"NeuralField.box is {self.box}, expected two corners, the lower one first")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from scenerep.coding.quantiser import INTEGER_LIMIT
 from scenerep.coding.symbols import decode_rows, encode_rows
 from scenerep.errors import SceneRepError
 from scenerep.field_shapes import NETWORKS, FieldShape
-from scenerep.scenes import SUBJECTS, NeuralField
+from scenerep.scenes import RADIANCE, SUBJECTS, NeuralField
 
 _SHAPE = struct.Struct("<BBBBBBHHIf")
+_MARCH = struct.Struct("<HHHB")
 _LENGTH = struct.Struct("<I")
+_ENDS = ((3, 1), (2, 3), (3, 13))  # inputs and outputs of the subjects
+_MAX_SIDE = 4096
 
 
 def encode_field(scene: NeuralField, steps: dict[str, float], metadata: dict[str, Any] | None = None) -> bytes:
@@ -47,6 +51,8 @@ def encode_integers(
         *(NETWORKS.index(s.network), SUBJECTS.index(scene.subject), s.inputs, s.outputs, s.layers, s.levels),
         *(s.width, s.detail, s.rank, s.omega),
     )
+    if scene.march is not None:
+        head += _MARCH.pack(*scene.march, scene.contracted)
     head += scene.box.astype("<f8").tobytes() + np.array([steps[name] for name in s.arrays()], "<f4").tobytes()
     streams = [encode_rows(integers[name].reshape(-1, 1)) for name in s.arrays()]
     weights = b"".join(_LENGTH.pack(len(stream)) + stream for stream in streams)
@@ -57,7 +63,8 @@ def encode_integers(
 
 def decode_field(content: ChunkedFile) -> Decoded:
     """Raises: FormatError for a chunk that is missing or broken."""
-    shape, subject, box, steps = _read_head(content)
+    empty, steps = _read_head(content)
+    shape = empty.shape
     data, at = content.chunk("weights"), 0
     if shape.count() != content.count:
         raise content.fault("field", f"a network of {content.count} weights", f"{shape.count()}")
@@ -78,30 +85,49 @@ def decode_field(content: ChunkedFile) -> Decoded:
         at += length
     if at != len(data):
         raise content.fault("weights", "the end", f"{len(data) - at} more bytes", at)
-    return Decoded(NeuralField(shape, weights, subject, box, content.metadata), digest.hexdigest())
+    scene = NeuralField(shape, weights, empty.subject, empty.box, content.metadata, empty.march, empty.contracted)
+    return Decoded(scene, digest.hexdigest())
 
 
-def _read_head(content: ChunkedFile) -> tuple[FieldShape, str, np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class _Head:
+    """What stands in chunk `field` but the steps."""
+
+    shape: FieldShape
+    subject: str
+    box: np.ndarray
+    march: tuple[int, int, int] | None
+    contracted: bool
+
+
+def _read_head(content: ChunkedFile) -> tuple[_Head, np.ndarray]:
     data = content.chunk("field")
     if len(data) < _SHAPE.size:
         raise content.fault("field", f"{_SHAPE.size} bytes and more", f"{len(data)}")
     network, subject, inputs, outputs, layers, levels, width, detail, rank, omega = _SHAPE.unpack_from(data)
     if network >= len(NETWORKS) or subject >= len(SUBJECTS):
         raise content.fault("field", f"a network of {', '.join(NETWORKS)}", f"number {network} of subject {subject}")
-    if (subject, inputs, outputs) not in ((0, 3, 1), (1, 2, 3)):
-        raise content.fault("field", "3 inputs and 1 output, or 2 and 3", f"{inputs} and {outputs}", 2)
+    if (inputs, outputs) != _ENDS[subject]:
+        raise content.fault("field", f"{_ENDS[subject]} inputs and outputs", f"{inputs} and {outputs}", 2)
     shape = FieldShape(NETWORKS[network], inputs, outputs, width, layers, detail, rank, levels, float(omega))
     fault = shape.fault()
     if fault is not None:
         raise content.fault("field", "a possible network", fault, 4)
-    arrays = len(shape.arrays())
-    expected = _SHAPE.size + 16 * inputs + 4 * arrays
+    at, arrays = _SHAPE.size, len(shape.arrays())
+    march, contracted = None, 0
+    expected = at + (_MARCH.size if SUBJECTS[subject] == RADIANCE else 0) + 16 * inputs + 4 * arrays
     if len(data) != expected:
         raise content.fault("field", f"{expected} bytes", f"{len(data)}")
-    box = np.frombuffer(data, "<f8", 2 * inputs, _SHAPE.size).reshape(2, inputs)
+    if SUBJECTS[subject] == RADIANCE:
+        nx, ny, nz, contracted = _MARCH.unpack_from(data, at)
+        march = nx, ny, nz
+        if not 2 <= min(march) <= max(march) <= _MAX_SIDE or nx * ny * nz >= 1 << 31 or contracted > 1:
+            raise content.fault("field", f"2 to {_MAX_SIDE} vertices a side, below 2^31", f"{march}, {contracted}", at)
+        at += _MARCH.size
+    box = np.frombuffer(data, "<f8", 2 * inputs, at).reshape(2, inputs)
     if not (np.isfinite(box).all() and np.abs(box).max() < 1e9 and (box[1] - box[0] > 1e-9).all()):
-        raise content.fault("field", "two corners, the lower one first", f"{box.tolist()}", _SHAPE.size)
-    steps = np.frombuffer(data, "<f4", arrays, _SHAPE.size + 16 * inputs).astype(np.float64)
+        raise content.fault("field", "two corners, the lower one first", f"{box.tolist()}", at)
+    steps = np.frombuffer(data, "<f4", arrays, at + 16 * inputs).astype(np.float64)
     if not ((steps >= 2.0**-40) & (steps <= 2.0**20)).all():  # nan too
-        raise content.fault("field", "positive steps", f"{steps.tolist()}", _SHAPE.size + 16 * inputs)
-    return shape, SUBJECTS[subject], box, steps
+        raise content.fault("field", "positive steps", f"{steps.tolist()}", at + 16 * inputs)
+    return _Head(shape, SUBJECTS[subject], box, march, bool(contracted)), steps

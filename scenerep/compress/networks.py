@@ -1,10 +1,10 @@
 """`compress rdo` for coordinate networks: a step for each array of weights, and roundings, under one lambda.
 
-The distortion is the mean squared error of the outputs, by the curvature of each weight: the diagonal of J^T J, J the
-outputs by the weights, estimated by backward passes of random signs (Hutchinson 1990). For a lambda, in squared error
-per bit, the step of an array is that of a uniform quantiser at dD/dR = -lambda, step^2 = 6 lambda / (ln 2 H), with H
-the mean curvature of its weights; a weight is then rounded to that one of its two neighbours, or to zero, which costs
-least with its bits. A goal of size or loss is found by bisection of lambda.
+The distortion is the mean square of the subject's residuals, by the curvature of each weight: the diagonal of J^T J, J
+the residuals by the weights, estimated by backward passes of random signs (Hutchinson 1990). For a lambda, in squared
+error per bit, the step of an array is that of a uniform quantiser at dD/dR = -lambda, step^2 = 6 lambda / (ln 2 H),
+with H the mean curvature of its weights; a weight is then rounded to that one of its two neighbours, or to zero, which
+costs least with its bits. A goal of size or loss is found by bisection of lambda.
 """
 
 from __future__ import annotations
@@ -64,24 +64,18 @@ def compress_network(job: NetworkJob) -> Iterator[Event]:
 
 
 def curvature(scene: NeuralField, subject: Subject, seed: int) -> dict[str, np.ndarray]:
-    """float64 arrays of the weights' shapes: rise of the mean squared error of an output by a weight's squared error.
-
-    Where the subject weighs errors, the errors are weighed.
-    """
+    """float64 arrays of the weights' shapes: rise of the mean squared residual by a weight's squared error."""
     field = network_of(scene)
     rng = np.random.default_rng(seed)
     total = {name: np.zeros(a.shape) for name, a in scene.weights.items()}
     for _ in range(_ROUNDS):
-        places, targets = subject.draw(rng, _PLACES)
-        signs = rng.choice(np.array([-1, 1], np.float32), targets.shape)
-        weights = subject.weights(targets)
-        if weights is not None:
-            signs = signs * weights
         field.zero_grad(set_to_none=True)
-        (field(torch.from_numpy(places)) * torch.from_numpy(signs)).sum().backward()
+        residuals = subject.residuals(field, rng, _PLACES)
+        signs = rng.choice(np.array([-1, 1], np.float32), tuple(residuals.shape))
+        (residuals * torch.from_numpy(signs)).sum().backward()
         for name, parameter in field.named_parameters():
             if parameter.grad is not None:
-                total[name] += parameter.grad.numpy().astype(np.float64) ** 2 / targets.size
+                total[name] += parameter.grad.numpy().astype(np.float64) ** 2 / signs.size
     return {name: h / _ROUNDS for name, h in total.items()}
 
 

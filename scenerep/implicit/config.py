@@ -6,22 +6,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scenerep.field_shapes import NetworkName
+from scenerep.scenes import PICTURE, RADIANCE, SURFACE
 
+_NETWORKS: dict[str, NetworkName] = {PICTURE: "finer", SURFACE: "siren", RADIANCE: "hash-grid"}
 _MINUTES = {"fast": 0.5, "medium": 2.0, "high": 10.0}
 _WEIGHTS = {"fast": 50_000, "medium": 100_000, "high": 200_000}
 _PICTURE_RATES = {"siren": 2e-3, "finer": 2e-3, "hash-grid": 2e-2, "sl2a": 1e-2}
-_SURFACE_RATES = {"siren": 5e-4, "finer": 5e-4, "hash-grid": 1e-2, "sl2a": 2e-3}
+_SPACE_RATES = {"siren": 5e-4, "finer": 5e-4, "hash-grid": 1e-2, "sl2a": 2e-3}
 
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """Train a coordinate network: a picture, or the surface of a mesh, as the weights of a small network."""
+    """Train a coordinate network: a picture, the surface of a mesh, or a capture as the weights of a small network."""
 
-    network: NetworkName = "siren"
+    network: NetworkName | None = None
     """siren: sines. finer: sines of growing frequency. hash-grid: tables and a small network, as in Instant NGP. sl2a:
-    learnable polynomial activations. docs/fields.md compares them."""
+    learnable polynomial activations. Default: finer for a picture, siren for a mesh, hash-grid for a capture;
+    docs/fields.md compares them."""
     quality: Literal["fast", "medium", "high"] = "medium"
-    """Preset of time and size: fast half a minute and 50,000 weights, medium 2 and 100,000, high 10 and 200,000."""
+    """Preset of time and size: fast half a minute and 50,000 weights, medium 2 and 100,000, high 10 and 200,000; eight
+    times the weights for the tables of a capture."""
     minutes: float | None = None
     """Train for this long, wall clock; schedules adapt to the machine's speed. Overrides the preset."""
     steps: int | None = None
@@ -31,7 +35,9 @@ class FieldConfig:
     layers: int | None = None
     """Hidden layers. Default: 3; 2 for hash-grid."""
     batch: int = 8192
-    """Pixels or points in a step."""
+    """Pixels or points in a step; of a capture a quarter of the samples on its rays."""
+    resolution: int = 160
+    """Of a capture: voxels along a side of the grid that the field is drawn from, half of which samples are apart."""
     rate: float | None = None
     """Learning rate of Adam at the start. Default: what suits the network and its subject."""
     background: Literal["white", "black"] = "white"
@@ -45,12 +51,19 @@ class FieldConfig:
             return None
         return self.minutes if self.minutes is not None else _MINUTES[self.quality]
 
-    def resolved_weights(self) -> int:
+    def resolved_network(self, subject: str) -> NetworkName:
+        """The kind of network for a subject (scenes.SUBJECTS)."""
+        return self.network if self.network is not None else _NETWORKS[subject]
+
+    def resolved_weights(self, subject: str) -> int:
         """Weights of the network at most."""
-        return self.weights if self.weights is not None else _WEIGHTS[self.quality]
+        if self.weights is not None:
+            return self.weights
+        tables = subject == RADIANCE and self.resolved_network(subject) == "hash-grid"
+        return _WEIGHTS[self.quality] * (8 if tables else 1)
 
     def resolved_rate(self, subject: str) -> float:
-        """Learning rate at the start, for a subject (scenes.SUBJECTS)."""
+        """Learning rate at the start."""
         if self.rate is not None:
             return self.rate
-        return (_PICTURE_RATES if subject == "picture" else _SURFACE_RATES)[self.network]
+        return (_PICTURE_RATES if subject == PICTURE else _SPACE_RATES)[self.resolved_network(subject)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from scenerep import metrics
 from scenerep.captures.pictures import load_picture
@@ -14,17 +16,19 @@ from scenerep.evaluation.pictures import flatten
 from scenerep.events import Evaluated
 from scenerep.implicit.evaluate import field_values, network_of
 from scenerep.implicit.networks import Field
+from scenerep.implicit.subjects import Still
 from scenerep.scenes import PICTURE, NeuralField, unit_places
 
 _BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 _MAX_SIDE = 16384
 
 
-class PictureSubject:
+class PictureSubject(Still):
     """A picture to be learned; see subjects.Subject. pixels: float32 [h, w, 3] in [0, 1]."""
 
     name = PICTURE
     inputs, outputs = 2, 3
+    squares = True
 
     def __init__(self, pixels: np.ndarray) -> None:
         height, width = pixels.shape[:2]
@@ -49,12 +53,13 @@ class PictureSubject:
     def prepare(self, seed: int) -> None:
         """Nothing to do."""
 
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = rng.integers(0, len(self._places), count)
-        return self._places[rows], self._targets[rows]
+    def scene(self, field: Field) -> NeuralField:
+        return NeuralField(field.shape, field.weights(), PICTURE, self.box)
 
-    def weights(self, targets: np.ndarray) -> np.ndarray | None:
-        return None
+    def residuals(self, field: Field, rng: np.random.Generator, count: int) -> Tensor:
+        """Of the colours of random pixels, in the network's units: 2 is white against black."""
+        rows = rng.integers(0, len(self._places), count)
+        return field(torch.from_numpy(self._places[rows])) - torch.from_numpy(self._targets[rows])
 
     def measure(self, field: Field, step: int, *, full: bool) -> Evaluated:
         """PSNR and SSIM of the whole picture, rounded to 8 bits as it would be stored."""

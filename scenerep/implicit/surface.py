@@ -8,14 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy.spatial import KDTree
+from torch import Tensor
 
 from scenerep.errors import DataError
 from scenerep.events import Scored
 from scenerep.implicit.evaluate import field_values
 from scenerep.implicit.extract import sample_surface, zero_level
 from scenerep.implicit.networks import Field
-from scenerep.scenes import SURFACE, unit_places
+from scenerep.implicit.subjects import Still
+from scenerep.scenes import SURFACE, NeuralField, unit_places
 
 if TYPE_CHECKING:
     import trimesh
@@ -30,11 +33,12 @@ _TOLERANCE = 0.01  # of half the longest side
 _COARSE, _FINE = 96, 256
 
 
-class SurfaceSubject:
+class SurfaceSubject(Still):
     """A mesh to be learned; see subjects.Subject."""
 
     name = SURFACE
     inputs, outputs = 3, 1
+    squares = False
     finest = 256
 
     def __init__(self, mesh: trimesh.Trimesh, file: str = "<mesh>") -> None:
@@ -76,12 +80,19 @@ class SurfaceSubject:
         self._places, self._distances = places, distances.astype(np.float32)[:, None]
         self._sampled = sample_surface(self.vertices, self.faces, _SAMPLES, np.random.default_rng(0))
 
+    def scene(self, field: Field) -> NeuralField:
+        return NeuralField(field.shape, field.weights(), SURFACE, self.box)
+
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(places float32 [n, 3], their distances float32 [n, 1]) out of the pool."""
         rows = rng.integers(0, len(self._places), count)
         return self._places[rows], self._distances[rows]
 
-    def weights(self, targets: np.ndarray) -> np.ndarray | None:
-        return 1 / (np.abs(targets) + _FLOOR)
+    def residuals(self, field: Field, rng: np.random.Generator, count: int) -> Tensor:
+        """Relative errors of distances, as for the SDFs of Instant NGP."""
+        places, distances = self.draw(rng, count)
+        weights = torch.from_numpy(1 / (np.abs(distances) + _FLOOR))
+        return (field(torch.from_numpy(places)) - torch.from_numpy(distances)) * weights
 
     def measure(self, field: Field, step: int, *, full: bool) -> Scored:
         """F-score and mean distance, by 100,000 points on the mesh and on the network's zero level."""

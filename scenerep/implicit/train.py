@@ -49,14 +49,13 @@ def _shape(subject: Subject, config: FieldConfig) -> FieldShape:
             raise ConfigError(f"--{name} is {value}", "give a positive number")
     if config.layers is not None and not 1 <= config.layers <= 16:
         raise ConfigError(f"--layers is {config.layers}", "give 1 to 16")
-    most = config.resolved_weights()
-    shape = shape_within(
-        config.network, subject.inputs, subject.outputs, most, finest=subject.finest, layers=config.layers
-    )
+    most = config.resolved_weights(subject.name)
+    network = config.resolved_network(subject.name)
+    shape = shape_within(network, subject.inputs, subject.outputs, most, finest=subject.finest, layers=config.layers)
     fault = shape.fault()
     if most < _LEAST_WEIGHTS or fault is not None or shape.count() > most:
         raise ConfigError(
-            f"no {config.network} network has {most} weights at most", "give more with --weights, or fewer --layers"
+            f"no {network} network has {most} weights at most", "give more with --weights, or fewer --layers"
         )
     return shape
 
@@ -64,7 +63,6 @@ def _shape(subject: Subject, config: FieldConfig) -> FieldShape:
 class _FieldTraining:
     def __init__(self, run: Run, subject: Subject, config: FieldConfig, shape: FieldShape) -> None:
         self.run, self.subject, self.config = run, subject, config
-        subject.prepare(run.seed)
         self.rng = np.random.default_rng(run.seed)
         self.step, self.progress, self.evaluated_at = 0, 0.0, 0.0
         seconds = 0.0
@@ -76,6 +74,8 @@ class _FieldTraining:
             self.evaluated_at = found.state["evaluated_at"]
             self.rng.bit_generator.state = found.state["rng"]
             run.rewind(found.step)
+            subject.load(found.arrays)
+        subject.prepare(run.seed)
         self.optimiser = torch.optim.Adam(
             self.field.parameters(), lr=config.resolved_rate(subject.name), betas=(0.9, 0.99), eps=1e-15
         )
@@ -116,17 +116,15 @@ class _FieldTraining:
         return time.monotonic() - self.started
 
     def _learn(self) -> Iterator[Event]:
-        places, targets = self.subject.draw(self.rng, self.config.batch)
-        weights = self.subject.weights(targets)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.resolved_rate(self.subject.name) * 0.5 * (1 + math.cos(math.pi * self.progress))
         self.step += 1
         self.optimiser.zero_grad(set_to_none=True)
-        error = self.field(torch.from_numpy(places)) - torch.from_numpy(targets)
-        # Distances by their relative error (Instant NGP's SDFs), colours by the squared one.
-        loss = error.square().mean() if weights is None else (error.abs() * torch.from_numpy(weights)).mean()
+        residuals = self.subject.residuals(self.field, self.rng, self.config.batch)
+        loss = residuals.square().mean() if self.subject.squares else residuals.abs().mean()
         loss.backward()
         self.optimiser.step()
+        self.subject.advance(self.field, self.step, self.rng)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DataError(
@@ -159,10 +157,10 @@ class _FieldTraining:
         return found
 
     def _scene(self) -> NeuralField:
-        return NeuralField(self.field.shape, self.field.weights(), self.subject.name, self.subject.box)
+        return self.subject.scene(self.field)
 
     def _save(self) -> Saved:
-        arrays: dict[str, np.ndarray] = dict(self.field.weights())
+        arrays: dict[str, np.ndarray] = self.field.weights() | self.subject.state()
         for name, parameter in self.field.named_parameters():
             moments = self.optimiser.state.get(parameter, {})
             for key in ("exp_avg", "exp_avg_sq"):

@@ -64,12 +64,12 @@ def interpolate(values: Float[Tensor, "nz ny nx c"], grid: Float[Tensor, "m 3"])
     return out
 
 
-def colours(coefficients: Float[Tensor, "m k3"], direction: Float[Tensor, " 3"]) -> Float[Tensor, "m 3"]:
-    """Colours in (0, 1) of SH coefficients [k, 3], k = 1 or 4, seen along a direction."""
-    x, y, z = direction
-    basis = torch.stack([torch.full_like(x, _SH0), -_SH1 * y, _SH1 * z, -_SH1 * x])
+def colours(coefficients: Float[Tensor, "m k3"], directions: Float[Tensor, "*m 3"]) -> Float[Tensor, "m 3"]:
+    """Colours in (0, 1) of SH coefficients [k, 3], k = 1 or 4, seen along one direction or a direction each."""
+    x, y, z = directions.unbind(-1)
+    basis = torch.stack([torch.full_like(x, _SH0), -_SH1 * y, _SH1 * z, -_SH1 * x], dim=-1)
     sh = coefficients.reshape(len(coefficients), coefficients.shape[1] // 3, 3)
-    return torch.sigmoid((basis[: sh.shape[1], None] * sh).sum(1))
+    return torch.sigmoid((basis[..., : sh.shape[1], None] * sh).sum(1))
 
 
 def density(raw: Tensor) -> Tensor:

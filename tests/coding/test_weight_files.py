@@ -12,24 +12,26 @@ from scenerep.coding import decode_file, summarise
 from scenerep.coding.weights import encode_field
 from scenerep.errors import FormatError, SceneRepError
 from scenerep.field_shapes import NETWORKS, NetworkName, shape_within
-from scenerep.scenes import PICTURE, SURFACE, NeuralField
+from scenerep.scenes import PICTURE, RADIANCE, SURFACE, NeuralField
 
-BOX = {SURFACE: np.array([[-1.0, 0, 2], [1, 3, 5]]), PICTURE: np.array([[0.0, 0], [64, 48]])}
+SPACE = np.array([[-1.0, 0, 2], [1, 3, 5]])
+BOX = {SURFACE: SPACE, PICTURE: np.array([[0.0, 0], [64, 48]]), RADIANCE: SPACE}
+ENDS = {SURFACE: (3, 1), PICTURE: (2, 3), RADIANCE: (3, 13)}
 
 
 def network(name: NetworkName = "siren", subject: str = SURFACE, weights: int = 2000, seed: int = 0) -> NeuralField:
     rng = np.random.default_rng(seed)
-    inputs, outputs = (3, 1) if subject == SURFACE else (2, 3)
-    shape = shape_within(name, inputs, outputs, weights, finest=32)
+    shape = shape_within(name, *ENDS[subject], weights, finest=32)
     values = {key: rng.laplace(0, 0.1, size).astype(np.float32) for key, size in shape.arrays().items()}
-    return NeuralField(shape, values, subject, BOX[subject])
+    march = (20, 30, 9) if subject == RADIANCE else None
+    return NeuralField(shape, values, subject, BOX[subject], march=march, contracted=march is not None)
 
 
 def even_steps(scene: NeuralField, step: float = 0.01) -> dict[str, float]:
     return dict.fromkeys(scene.weights, step)
 
 
-@pytest.mark.parametrize("subject", [SURFACE, PICTURE])
+@pytest.mark.parametrize("subject", [SURFACE, PICTURE, RADIANCE])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_there_and_back(name: NetworkName, subject: str) -> None:
     before = network(name, subject)
@@ -39,6 +41,7 @@ def test_there_and_back(name: NetworkName, subject: str) -> None:
     assert isinstance(after, NeuralField)
     assert after.shape == before.shape
     assert after.subject == subject
+    assert (after.march, after.contracted) == (before.march, before.contracted)
     np.testing.assert_array_equal(after.box, before.box)
     for key, values in before.weights.items():
         np.testing.assert_allclose(after.weights[key], values, atol=0.00501)
@@ -63,7 +66,8 @@ def test_weights_that_cannot_be_written() -> None:
     ("at", "value", "message"),
     [
         (0, b"\x09", "a network of"),
-        (1, b"\x02", "a network of"),
+        (1, b"\x03", "a network of"),
+        (1, b"\x02", "inputs"),
         (1, b"\x01", "inputs"),
         (2, b"\x02", "inputs"),
         (4, b"\x00", "layers"),
@@ -81,6 +85,13 @@ def test_a_head_that_cannot_be(at: int, value: bytes, message: str) -> None:
     data = encode_field(scene, even_steps(scene))
     with pytest.raises(FormatError, match=message):
         decode_file(with_bytes(data, at, value))
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, b"\x01\x00"), (2, b"\xff\xff"), (6, b"\x02")])
+def test_a_grid_that_cannot_be(at: int, value: bytes) -> None:
+    scene = network(subject=RADIANCE)
+    with pytest.raises(FormatError, match="vertices a side"):
+        decode_file(with_bytes(encode_field(scene, even_steps(scene)), 18 + at, value))
 
 
 def test_counts_that_lie() -> None:

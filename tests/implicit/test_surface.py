@@ -78,7 +78,7 @@ def test_distances_of_the_pool(mesh_file: Path) -> None:
 def test_meshes_that_cannot_be_learned(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one place"):
         SurfaceSubject(trimesh.Trimesh(np.zeros((3, 3)), [[0, 1, 2]], process=False))
-    with pytest.raises(DataError, match="folder"):
+    with pytest.raises(DataError, match="is a folder"):
         open_subject(tmp_path, None, "white")
     with pytest.raises(DataError, match="no such file"):
         open_subject(tmp_path / "x.png", None, "white")
