@@ -91,6 +91,11 @@ class VoxelsModel(Model):
             "depth": depth.reshape(*shape, 1),
         }
 
+    def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """[h, w, 4]: alpha as it is, so that `ns-export pointcloud` leaves out what is empty."""
+        alpha = outputs[output_name.replace("rgb", "accumulation")]
+        return torch.cat((outputs[output_name], alpha), dim=-1)
+
     def _background(self, rgb: Tensor) -> Tensor:
         if self.config.background == "random" and self.training:
             return torch.rand_like(rgb)
