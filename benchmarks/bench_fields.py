@@ -65,7 +65,8 @@ def voxels(data: Path, captures: list[str], minutes: float, folder: Path) -> lis
     rows = []
     for name in captures:
         out = folder / f"{name}-voxels"
-        scenerep("train", "voxels", "--data", str(data / name), "--minutes", str(minutes), "--out", str(out))
+        if not out.exists():
+            scenerep("train", "voxels", "--data", str(data / name), "--minutes", str(minutes), "--out", str(out))
         found = json.loads(scenerep("eval", str(out), "--json"))
         torch_psnr, torch_steps = train_torch(out, minutes)
         rows.append(
@@ -235,7 +236,9 @@ def main() -> None:
     five.add_argument("--subjects", default=",".join(_SUBJECTS))
     for command in (two, three, four, five):
         command.add_argument(
-            "--keep", type=Path, help="folder for runs and files, used again by `mip`; default: a temporary one"
+            "--keep",
+            type=Path,
+            help="folder for runs and files, used again by `voxels` and `mip`; default: a temporary one",
         )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

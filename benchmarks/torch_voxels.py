@@ -19,7 +19,7 @@ def train_torch(run_path: Path, minutes: float, rays: int = 1024, most_samples: 
 
     from scenerep import metrics
     from scenerep.data_tools import open_capture
-    from scenerep.evaluation import photograph
+    from scenerep.evaluation.measure import photograph
     from scenerep.geometry.rays import camera_rays
     from scenerep.runs import Run
     from scenerep.scenes import Voxels

@@ -14,6 +14,7 @@ import pytest
 from file_server import FileHandler, FileServer
 from PIL import Image
 from rendered_capture import small_scene
+from voxel_scenes import ball_pyramid, encoded
 
 from scenerep.cli.main import main
 from scenerep.io.scene_files import write_scene
@@ -54,6 +55,24 @@ def test_a_published_scene_opens_and_looks_like_its_poster(page: Page, host: str
     poster = np.asarray(Image.open(file).resize((200, 105), Image.Resampling.BOX), float)
     # The poster is six times as large, so the low-pass of 0.3 pixels is not the same, and it is a JPEG.
     assert 10 * np.log10(255**2 / np.mean((drawn - poster) ** 2)) > 30
+
+
+def test_a_published_voxel_field_looks_like_its_poster(page: Page, host: str, tmp_path: Path) -> None:
+    (tmp_path / "ball.srz").write_bytes(encoded(ball_pyramid()))
+    site = tmp_path / "site"
+    assert main(["publish", str(tmp_path / "ball.srz"), str(site)]) == 0
+    page.set_viewport_size({"width": 400, "height": 210})
+    page.goto(f"{host}/site/")
+    page.wait_for_function("() => window.scenerep?.ready()")
+    (scene,) = page.evaluate("() => window.scenerep.stats().scenes")
+    assert (scene["noun"], scene["splats"], scene["loaded"]) == ("voxel", len(ball_pyramid()), len(ball_pyramid()))
+    numbers = page.evaluate("async () => [...await window.scenerep.capture({ width: 200, height: 105 })]")
+    drawn = np.array(numbers, float).reshape(105, 200, 4)[..., :3]
+    file = io.BytesIO(site.joinpath("poster.jpg").read_bytes())
+    poster = np.asarray(Image.open(file).resize((200, 105), Image.Resampling.BOX), float)
+    assert poster.std() > 5
+    # A pixel of the poster is six times as fine, and so is the level of the pyramid that it sees.
+    assert 10 * np.log10(255**2 / np.mean((drawn - poster) ** 2)) > 22
 
 
 def test_a_published_page_opens_nothing_from_elsewhere(

@@ -12,12 +12,15 @@ import pytest
 from PIL import Image
 from rendered_capture import ring, small_scene
 from short_run import train_briefly
+from voxel_scenes import ball_pyramid, ball_voxels, encoded
 
 from scenerep.cli.main import main
 from scenerep.coding.container import read_head
 from scenerep.geometry.cameras import camera_entry, camera_from_entry
 from scenerep.io.scene_files import read_scene, write_scene
 from scenerep.render import render
+from scenerep.scenes import Voxels
+from scenerep.viewer import offer_scene
 from scenerep.viewer.publish import poster, with_tags
 from scenerep.viewer.serve import page_modules
 
@@ -196,3 +199,28 @@ def test_camera_entries_are_checked() -> None:
         assert camera_from_entry({**entry, **change}) is None, change
     for value in (None, 3, [], "x", {}):
         assert camera_from_entry(value) is None
+
+
+@pytest.mark.parametrize("kind", ["voxels", "pyramid"])
+def test_a_voxel_field_is_published(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    field = ball_voxels(1) if kind == "voxels" else ball_pyramid()
+    (tmp_path / "ball.srz").write_bytes(encoded(field))
+    out = tmp_path / "site"
+    assert main(["publish", str(tmp_path / "ball.srz"), str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["copied"] and told["count"] == len(field)
+    (entry,) = json.loads((out / "scenes.json").read_text())["scenes"]
+    assert entry["voxels"] is True
+    assert (out / "scene.srz").read_bytes() == (tmp_path / "ball.srz").read_bytes()
+    assert np.asarray(Image.open(out / "poster.jpg")).std() > 5
+    assert f"{len(field):,} voxels" in (out / "index.html").read_text()
+
+
+def test_a_run_of_voxels_is_offered_as_srz(tmp_path: Path) -> None:
+    field = ball_voxels(0)
+    offer = offer_scene(tmp_path / "run", field, tmp_path)
+    assert (offer.format, offer.voxels, offer.count) == ("srz", True, len(field))
+    again = read_scene(offer.file)
+    assert isinstance(again, Voxels)
+    np.testing.assert_array_equal(again.index, field.index)
+    np.testing.assert_allclose(again.values, field.values, atol=0.05)
