@@ -238,7 +238,7 @@ def main() -> None:
         command.add_argument(
             "--keep",
             type=Path,
-            help="folder for runs and files, used again by `voxels` and `mip`; default: a temporary one",
+            help="folder for runs and files; runs in it are used again",
         )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
