@@ -8,7 +8,7 @@ from typing import Literal
 from scenerep.field_shapes import NetworkName
 from scenerep.scenes import PICTURE, RADIANCE, SURFACE
 
-_NETWORKS: dict[str, NetworkName] = {PICTURE: "finer", SURFACE: "siren", RADIANCE: "hash-grid"}
+_NETWORKS: dict[str, NetworkName] = {PICTURE: "hash-grid", SURFACE: "siren", RADIANCE: "hash-grid"}
 _MINUTES = {"fast": 0.5, "medium": 2.0, "high": 10.0}
 _WEIGHTS = {"fast": 50_000, "medium": 100_000, "high": 200_000}
 _PICTURE_RATES = {"siren": 2e-3, "finer": 2e-3, "hash-grid": 2e-2, "sl2a": 1e-2}
@@ -21,7 +21,7 @@ class FieldConfig:
 
     network: NetworkName | None = None
     """siren: sines. finer: sines of growing frequency. hash-grid: tables and a small network, as in Instant NGP. sl2a:
-    learnable polynomial activations. Default: finer for a picture, siren for a mesh, hash-grid for a capture;
+    learnable polynomial activations. Default: siren for a mesh, hash-grid for pictures and captures;
     docs/fields.md compares them."""
     quality: Literal["fast", "medium", "high"] = "medium"
     """Preset of time and size: fast half a minute and 50,000 weights, medium 2 and 100,000, high 10 and 200,000; eight
