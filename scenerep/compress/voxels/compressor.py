@@ -21,6 +21,7 @@ from scenerep.coding.voxels import GROUPS, Importance, VoxelSteps, columns, enco
 from scenerep.compress.base import Goal
 from scenerep.compress.views import Views
 from scenerep.compress.voxels.importance import importance
+from scenerep.errors import ConfigError
 from scenerep.events import Compressed, Encoded, Event
 from scenerep.scenes import MipVoxels, Voxels
 
@@ -28,7 +29,8 @@ LOSSES = {"low": 1.0, "medium": 0.3, "high": 0.1, "near-lossless": 0.02}
 """dB that a preset may lose."""
 _VERTEX_BITS = 10.0
 _SIZE_TOLERANCE = 0.02
-_TRIALS = 14
+_TRIALS = 18
+_LEAST_LAMBDA, _LARGEST_LAMBDA = 1e-15, 1e-3  # squared error of a ray per bit, for each ray
 _VIEWS = 12
 _PER_LAMBDA = 1e6 * 255**2 / 3
 """Goal.lambda_ is the rise of the mean squared error (of values 0 to 255) that a million bits are worth."""
@@ -81,9 +83,13 @@ class _State:
 
     def _bisect(self, excess: Any, tolerance: float) -> Iterator[Any]:
         """The file of the lambda at which `excess` (which falls with lambda) is just at or below zero for a size, and
-        just at or above it for a loss; `excess` of a size is in bytes, of a loss in dB to spare."""
+        just at or above it for a loss; `excess` of a size is in bytes, of a loss in dB to spare.
+
+        Raises:
+            ConfigError: none is.
+        """
         is_size = self.job.goal.size is not None
-        low, high = 1e-9 * self.rays, 1e-1 * self.rays
+        low, high = _LEAST_LAMBDA * self.rays, _LARGEST_LAMBDA * self.rays
         best: bytes | None = None
         best_report: dict[str, Any] = {}
         for _ in range(_TRIALS):
@@ -102,8 +108,8 @@ class _State:
             else:
                 low = middle
         if best is None:
-            best = self.encode(high if is_size else low)
-            best_report = self.report
+            nearest = len(self.encode(high if is_size else low))
+            raise ConfigError(f"the goal cannot be reached: the nearest file has {nearest:,} bytes", "ask for less")
         self.report = best_report
         return best
 
