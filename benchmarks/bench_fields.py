@@ -2,7 +2,7 @@
 
 python benchmarks/bench_fields.py engine RUN
 python benchmarks/bench_fields.py voxels --data ../shared/data --minutes 5
-python benchmarks/bench_fields.py mip --data ../shared/data --steps 6000
+python benchmarks/bench_fields.py mip --data ../shared/data --steps 9000
 python benchmarks/bench_fields.py compress RUN...
 python benchmarks/bench_fields.py networks --data ../shared/data --minutes 1 --weights 100000
 """
@@ -225,7 +225,7 @@ def main() -> None:
     three = commands.add_parser("mip")
     three.add_argument("--data", type=Path, required=True)
     three.add_argument("--capture", default="chair_blender")
-    three.add_argument("--steps", type=int, default=6000)
+    three.add_argument("--steps", type=int, default=9000)
     three.add_argument("--resolution", type=int, default=256)
     four = commands.add_parser("compress")
     four.add_argument("runs", type=Path, nargs="+")
