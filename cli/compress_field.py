@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from scenerep.cli.common import EXIT_DONE, EXIT_INTERRUPTED, Interrupts, format_bytes, print_json, print_table, say
@@ -13,13 +14,29 @@ if TYPE_CHECKING:
     from scenerep.cli.compress import CompressOptions
     from scenerep.compress.base import Goal
     from scenerep.compress.voxels.compressor import VoxelJob
+    from scenerep.events import Event
+
+
+def run_trials(events: Iterable[Event], noun: str) -> tuple[bytes, dict[str, Any]]:
+    """(file, report) of a compressor that tries lambdas, the sizes on stderr; no bytes if it was interrupted."""
+    from scenerep.events import Compressed, Encoded
+
+    with Interrupts("stopping after this trial; once more to stop at once") as interrupts:
+        for event in events:
+            if isinstance(event, Compressed):
+                return event.data, event.report
+            if isinstance(event, Encoded):
+                say(f"{format_bytes(event.bytes)}, {event.count:,} {noun}")
+            if interrupts.requested:
+                break
+    say("interrupted; the same command starts anew")
+    return b"", {}
 
 
 def compress_field(method: str, options: CompressOptions, opened: Source, goal: Goal, started: float) -> int:
     """A voxel field by `rdo`: under one lambda, without fine-tuning. The arguments are those of `compress`."""
     from scenerep.compress.views import Views
     from scenerep.compress.voxels.compressor import VoxelJob, compress_voxels
-    from scenerep.events import Encoded
     from scenerep.io.files import write_bytes
     from scenerep.scenes import Gaussians
 
@@ -34,15 +51,9 @@ def compress_field(method: str, options: CompressOptions, opened: Source, goal: 
     licence = {} if options.licence is None else {"licence": options.licence}
     metadata = licence | opened.viewer_metadata(capture, background)
     job = VoxelJob(scene, views, goal, held_out, options.seed, metadata)
-    data, report = b"", {}
-    with Interrupts("stopping after this trial; once more to stop at once") as interrupts:
-        for event in compress_voxels(job):
-            if isinstance(event, Encoded):
-                say(f"{format_bytes(event.bytes)}, {event.count:,} {scene.noun}")
-            data, report = getattr(event, "data", data), getattr(event, "report", report)
-            if interrupts.requested and not data:
-                say("interrupted; the same command starts anew")
-                return EXIT_INTERRUPTED
+    data, report = run_trials(compress_voxels(job), scene.noun)
+    if not data:
+        return EXIT_INTERRUPTED
     write_bytes(options.out, data, overwrite=options.overwrite)
     _report(options, job, data, report, time.monotonic() - started)
     return EXIT_DONE

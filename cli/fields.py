@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scenerep.cli.common import EXIT_DONE, EXIT_INTERRUPTED, Interrupts, format_bytes, print_json, print_table, say
+from scenerep.cli.common import EXIT_DONE, EXIT_INTERRUPTED, format_bytes, print_json, print_table, say
+from scenerep.cli.compress_field import run_trials
 from scenerep.cli.sources import Source
 from scenerep.errors import ConfigError, DataError
 
@@ -117,7 +118,6 @@ def export_network(source: Source, out: Path, mesh: MeshConfig, overwrite: bool)
 def compress_field_network(method: str, options: CompressOptions, source: Source, goal: Goal, started: float) -> int:
     """A network by `rdo`: under one lambda, without fine-tuning. The arguments are those of `compress`."""
     from scenerep.compress.networks import NetworkJob, compress_network
-    from scenerep.events import Encoded
     from scenerep.io.files import write_bytes
 
     if method != "rdo":
@@ -127,15 +127,9 @@ def compress_field_network(method: str, options: CompressOptions, source: Source
     subject.prepare(options.seed)
     licence = {} if options.licence is None else {"licence": options.licence}
     job = NetworkJob(network_of(source), subject, goal, options.seed, licence)
-    data, report = b"", {}
-    with Interrupts("stopping after this trial; once more to stop at once") as interrupts:
-        for event in compress_network(job):
-            if isinstance(event, Encoded):
-                say(f"{format_bytes(event.bytes)}, {event.count:,} weights")
-            data, report = getattr(event, "data", data), getattr(event, "report", report)
-            if interrupts.requested and not data:
-                say("interrupted; the same command starts anew")
-                return EXIT_INTERRUPTED
+    data, report = run_trials(compress_network(job), "weights")
+    if not data:
+        return EXIT_INTERRUPTED
     write_bytes(options.out, data, overwrite=options.overwrite)
     _report(options, job, data, report, time.monotonic() - started)
     return EXIT_DONE

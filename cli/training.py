@@ -103,7 +103,7 @@ def run_training(
 ) -> int:
     """Trains until the budget is used up or a signal comes. Returns EXIT_DONE or EXIT_INTERRUPTED.
 
-    `subject` is the capture, or what a method that reads a file has opened.
+    `subject` is the capture, or what `open_field_subject` has opened.
 
     Closing the trainer's iterator makes it save (see registry.Method), so an interrupted run can always be resumed.
     """

@@ -24,7 +24,7 @@ _SHAPE = struct.Struct("<BBBBBBHHIf")
 _MARCH = struct.Struct("<HHHB")
 _LENGTH = struct.Struct("<I")
 _ENDS = ((3, 1), (2, 3), (3, 13))  # inputs and outputs of the subjects
-_MAX_SIDE = 4096
+_MAX_SIDE, _MAX_GRID = 4096, 1 << 28  # the grid is baked by whoever opens the file
 
 
 def encode_field(scene: NeuralField, steps: dict[str, float], metadata: dict[str, Any] | None = None) -> bytes:
@@ -121,8 +121,9 @@ def _read_head(content: ChunkedFile) -> tuple[_Head, np.ndarray]:
     if SUBJECTS[subject] == RADIANCE:
         nx, ny, nz, contracted = _MARCH.unpack_from(data, at)
         march = nx, ny, nz
-        if not 2 <= min(march) <= max(march) <= _MAX_SIDE or nx * ny * nz >= 1 << 31 or contracted > 1:
-            raise content.fault("field", f"2 to {_MAX_SIDE} vertices a side, below 2^31", f"{march}, {contracted}", at)
+        if not 2 <= min(march) <= max(march) <= _MAX_SIDE or nx * ny * nz > _MAX_GRID or contracted > 1:
+            limit = f"2 to {_MAX_SIDE} vertices a side, at most 2^28"
+            raise content.fault("field", limit, f"{march}, {contracted}", at)
         at += _MARCH.size
     box = np.frombuffer(data, "<f8", 2 * inputs, at).reshape(2, inputs)
     if not (np.isfinite(box).all() and np.abs(box).max() < 1e9 and (box[1] - box[0] > 1e-9).all()):

@@ -7,6 +7,7 @@ siren (Sitzmann et al., NeurIPS 2020), finer (Liu et al., CVPR 2024), hash-grid 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ _TABLE_START = 1e-4
 _FINER_BIAS = 1.0
 
 
-class Field(nn.Module):
+class Field(nn.Module, ABC):
     """A network of any kind. `forward` takes places [n, inputs] in [-1, 1] and gives [n, outputs], without a limit.
 
     What the outputs mean is the subject's business: colours are (1 + y) / 2, distances are y.
@@ -34,12 +35,12 @@ class Field(nn.Module):
         for name, size in shape.arrays().items():
             self.register_parameter(name, nn.Parameter(torch.zeros(size)))
 
-    def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]: ...
 
+    @abstractmethod
     def start(self, generator: torch.Generator) -> None:
         """Draws the first weights."""
-        raise NotImplementedError
 
     def weights(self) -> dict[str, np.ndarray]:
         """float32 copies by name, in the order of the shape."""

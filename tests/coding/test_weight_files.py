@@ -87,7 +87,9 @@ def test_a_head_that_cannot_be(at: int, value: bytes, message: str) -> None:
         decode_file(with_bytes(data, at, value))
 
 
-@pytest.mark.parametrize(("at", "value"), [(0, b"\x01\x00"), (2, b"\xff\xff"), (6, b"\x02")])
+@pytest.mark.parametrize(
+    ("at", "value"), [(0, b"\x01\x00"), (2, b"\xff\xff"), (6, b"\x02"), (0, b"\x00\x10\x00\x10\x00\x10")]
+)
 def test_a_grid_that_cannot_be(at: int, value: bytes) -> None:
     scene = network(subject=RADIANCE)
     with pytest.raises(FormatError, match="vertices a side"):

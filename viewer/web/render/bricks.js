@@ -68,15 +68,22 @@ function openCells({ levels, size }, least) {
   const mark = (x, y, z) => {
     const key = ((z >> 3) * 1024 + (y >> 3)) * 1024 + (x >> 3);
     let tile = open.get(key);
-    if (!tile) open.set(key, (tile = new Uint8Array(512)));
+    if (!tile) {
+      if (open.size === MOST_BRICKS) throw new Error(`the field has more than the ${MOST_BRICKS} blocks that the page draws`);
+      open.set(key, (tile = new Uint8Array(512)));
+    }
     tile[((z & 7) * 8 + (y & 7)) * 8 + (x & 7)] = 1;
   };
   levels.forEach(({ places, values, width, size: own }, k) => {
+    const known = new Set(); // cells of a coarse level stand for many, and are marked once
     for (let i = 0; i < places.length / 3; i++) {
       if (values[i * width] < least) continue;
       for (let corner = 0; corner < 8; corner++) {
         const [x, y, z] = [places[3 * i] - (corner & 1), places[3 * i + 1] - ((corner >> 1) & 1), places[3 * i + 2] - (corner >> 2)];
         if (x < 0 || y < 0 || z < 0 || x > own[0] - 2 || y > own[1] - 2 || z > own[2] - 2) continue;
+        const cell = (z * own[1] + y) * own[0] + x;
+        if (known.has(cell)) continue;
+        known.add(cell);
         const [X, Y, Z] = [Math.min((x + 1) << k, size[0] - 1), Math.min((y + 1) << k, size[1] - 1), Math.min((z + 1) << k, size[2] - 1)];
         for (let c = z << k; c < Z; c++) for (let b = y << k; b < Y; b++) for (let a = x << k; a < X; a++) mark(a, b, c);
       }
@@ -88,7 +95,6 @@ function openCells({ levels, size }, least) {
 const placeOf = (key) => [key % 1024, Math.floor(key / 1024) % 1024, Math.floor(key / (1024 * 1024))];
 
 function tilesOf(open, table, { levels }) {
-  if (open.size > MOST_BRICKS) throw new Error(`the field has ${open.size} blocks, more than the page draws (${MOST_BRICKS})`);
   const cells = new Uint8Array(512 * Math.max(1, open.size));
   let tiles = 0;
   for (const [key, tile] of open) {
